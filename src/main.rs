@@ -1,0 +1,2 @@
+//! Heliotrope.
+fn main() {}
