@@ -1,1 +1,6 @@
-//! Heliotrope.
+//! Heliotrope keeps a site's LLM workloads under the site's electrical caps, and moves flexible work to when,
+//! and onto what, the supply is green.
+
+pub mod core;
+pub mod simulate;
+pub mod units;

@@ -1,0 +1,16 @@
+//! Decisions, pure: no clock, no I/O, no async, no randomness but a seed.
+//!
+//! The world and the time come in as values; a decision comes out with its reason.
+//! The same code runs in the cluster and in the simulator.
+//!
+//! - [`domain`]: the electrical tree and its caps over time
+//! - [`profile`]: what an accelerator draws and does at each limit
+//! - [`plan`]: when and where each workload runs
+//! - [`admit`]: who starts and who stops now, and why everyone else waits
+//! - [`steps`]: values that change at moments, which all of the above are made of
+
+pub mod admit;
+pub mod domain;
+pub mod plan;
+pub mod profile;
+pub mod steps;

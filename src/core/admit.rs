@@ -1,0 +1,8 @@
+//! Who starts and who stops now, and why everyone else waits.
+
+mod cycle;
+mod reason;
+mod victims;
+
+pub use cycle::{Action, Cycle, DomainFigures, cycle};
+pub use reason::{Reason, Verdict};

@@ -1,0 +1,20 @@
+//! When and where each workload runs.
+//!
+//! A [`Problem`] is the world as values; a [`Policy`] makes a [`PowerPlan`] of it; the [`checker`] reads both,
+//! shares no code with any policy, and nothing that it refuses is carried out.
+
+pub mod checker;
+mod heliotrope;
+mod ledger;
+mod place;
+mod policy;
+mod problem;
+mod repair;
+
+pub use heliotrope::Heliotrope;
+pub use ledger::{Ledger, Shortage};
+pub use policy::{Policy, RunNow, by_name};
+pub use problem::{
+    Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Suspension, Why, Workload,
+    WorkloadId,
+};

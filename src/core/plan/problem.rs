@@ -1,0 +1,259 @@
+//! What a planner is asked, and what it answers.
+
+use crate::core::domain::{DomainId, DomainTree};
+use crate::core::steps::Steps;
+use crate::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// The world at one moment, as values. Nothing else is known to a planner.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// What time it is.
+    pub now: Moment,
+    /// The only source of chance.
+    pub seed: u64,
+    /// The shortest run that a workload which can be suspended is given, and the grain of its plan.
+    pub slot: Seconds,
+    /// How far the plan looks. A workload that can't start sooner is planned beyond it.
+    pub horizon: Seconds,
+    /// The electrical tree with its caps over time.
+    pub tree: DomainTree,
+    /// The accelerators that stand in its leaves.
+    pub pools: Vec<Pool>,
+    /// The price of a MWh over time, in millionths of the currency unit: energy and carbon together.
+    /// What is not known is priced by the caller at the highest known: stale is never green.
+    pub price: Steps<i64>,
+    /// The carbon intensity behind the price, for reasons and accounts; none where there is no signal.
+    pub intensity: Option<Steps<CarbonIntensity>>,
+    /// What an hour of waiting of one workload costs, in millionths of the currency unit.
+    pub delay_cost_per_hour: i64,
+    /// Everything that waits or runs and that we may start or stop, sorted by id.
+    pub workloads: Vec<Workload>,
+    /// What draws and can't be moved: pods that nobody declared, workloads that are just stopping.
+    pub fixed: Vec<Fixed>,
+    /// The plan before this one: its choices stand unless a change gains more than it costs.
+    pub previous: Option<Arc<PowerPlan>>,
+}
+
+/// A pool's place in its [`Problem`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct PoolId(pub usize);
+
+/// Accelerators of one model in one leaf domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// What people call it: the domain's name, with the model where a domain has several.
+    pub name: String,
+    /// The domain it stands in.
+    pub domain: DomainId,
+    /// How many accelerators it has.
+    pub accelerators: u32,
+    /// How many nodes they sit in.
+    pub nodes: u32,
+    /// Input power of all its nodes with nothing running: hosts and accelerators idle.
+    pub idle: Watts,
+    /// What a host draws more when it is in use: hostMaxWatts − hostIdleWatts.
+    pub host_extra: Watts,
+}
+
+/// What a workload adds to a pool while it runs, on top of the pool's idle draw.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Load {
+    /// Input power of its accelerators above idle, margins included.
+    pub watts: Watts,
+    /// Accelerators that it holds.
+    pub accelerators: u32,
+    /// Hosts that it may bring into use: at most one for each of its pods. Each draws `host_extra` more,
+    /// and a pool never has more hosts in use than it has nodes.
+    pub hosts: u32,
+}
+
+/// A name for a workload that no other ever has: its UID in the cluster, its name in the simulator.
+pub type WorkloadId = Arc<str>;
+
+/// One workload that waits or runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// Which one.
+    pub id: WorkloadId,
+    /// Higher goes first. The lowest is the default.
+    pub priority: i32,
+    /// When it was asked for.
+    pub arrival: Moment,
+    /// How long it still runs at full width and power, as far as is known. Always positive.
+    pub remaining: Seconds,
+    /// Where it may run and what it adds there. Empty: nowhere, and `decide` says so.
+    pub choices: Vec<PoolChoice>,
+    /// Where it runs now; none while it waits.
+    pub running: Option<Running>,
+    /// What it may be stopped for.
+    pub suspension: Suspension,
+    /// It should have finished by then, and until then it may be delayed for cheaper supply.
+    /// None: it is never delayed for supply, and starts as soon as there is room.
+    pub finish_by: Option<Moment>,
+}
+
+/// One pool where a workload may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolChoice {
+    /// Which pool.
+    pub pool: PoolId,
+    /// What it adds there.
+    pub load: Load,
+}
+
+/// Where and since when a workload runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// Which pool.
+    pub pool: PoolId,
+    /// Since when without a break.
+    pub since: Moment,
+}
+
+/// What a workload may be stopped for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspension {
+    /// It declared a checkpoint: for price and carbon too. Stopping and starting costs this long at its own draw.
+    ForSupply {
+        /// Run time lost at each stop.
+        cost: Seconds,
+    },
+    /// It said nothing: only to keep a cap, and after those that declared a checkpoint.
+    ForCapOnly,
+    /// It is protected: never.
+    Never,
+}
+
+/// Draw that can't be moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    /// Where.
+    pub pool: PoolId,
+    /// What it adds there.
+    pub load: Load,
+    /// Until when, at most.
+    pub until: Moment,
+}
+
+/// What is to be done, and why; leaves nothing to choose to who carries it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PowerPlan {
+    /// One more than its parent's, or its parent's own where nothing changed.
+    pub generation: u64,
+    /// Which policy made it.
+    pub policy: &'static str,
+    /// When it was made.
+    pub made: Moment,
+    /// One for each workload of the problem, in the problem's order.
+    pub entries: Vec<Entry>,
+    /// What all runs cost at the prices of the problem, from `made` on.
+    pub cost: Money,
+    /// What they would cost at least if there were no cap at all. Holds for plans that miss no deadline.
+    pub bound: Money,
+}
+
+/// What is to be done with one workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Which one.
+    pub id: WorkloadId,
+    /// Its runs, in time order, all in one pool. Empty: it can run nowhere.
+    pub runs: Vec<Run>,
+    /// How much later than `finish_by` it finishes. Zero is in time.
+    pub late: Seconds,
+    /// Why so.
+    pub why: Why,
+}
+
+/// One run without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// Where.
+    pub pool: PoolId,
+    /// From when.
+    pub start: Moment,
+    /// Until when.
+    pub end: Moment,
+}
+
+/// Why an entry is as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Why {
+    /// It runs and can't be stopped for supply: it goes on.
+    GoesOn,
+    /// It is never delayed for supply: it starts as soon as there is room.
+    AsSoonAsPossible,
+    /// It runs when supply costs least within its deadline and the room there is.
+    Cheapest,
+    /// It was put before others so that its deadline, or theirs, is kept.
+    KeepsDeadlines,
+    /// Its deadline can't be kept: it runs as soon as there is room.
+    Late,
+    /// No pool can ever take it.
+    Nowhere,
+}
+
+impl Entry {
+    /// When it is next to start, or started if it runs.
+    #[must_use]
+    pub fn start(&self) -> Option<Moment> {
+        self.runs.first().map(|run| run.start)
+    }
+
+    /// When it is to finish.
+    #[must_use]
+    pub fn finish(&self) -> Option<Moment> {
+        self.runs.last().map(|run| run.end)
+    }
+
+    /// The run that covers a moment.
+    #[must_use]
+    pub fn run_at(&self, moment: Moment) -> Option<Run> {
+        self.runs.iter().copied().find(|run| run.start <= moment && moment < run.end)
+    }
+}
+
+impl PowerPlan {
+    /// The entry of a workload.
+    #[must_use]
+    pub fn entry(&self, id: &str) -> Option<&Entry> {
+        // entries are in the order of the problem's workloads, which are sorted by id
+        self.entries.binary_search_by(|entry| (*entry.id).cmp(id)).ok().map(|i| &self.entries[i])
+    }
+
+    /// How many of its workloads miss their deadline.
+    #[must_use]
+    pub fn misses(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.late > Seconds::ZERO).count()
+    }
+}
+
+impl Problem {
+    /// One pool.
+    #[must_use]
+    pub fn pool(&self, id: PoolId) -> &Pool {
+        &self.pools[id.0]
+    }
+
+    /// One workload.
+    #[must_use]
+    pub fn workload(&self, id: &str) -> Option<&Workload> {
+        self.workloads.binary_search_by(|workload| (*workload.id).cmp(id)).ok().map(|i| &self.workloads[i])
+    }
+}
+
+impl Workload {
+    /// What it adds to a pool; none where it may not run there.
+    #[must_use]
+    pub fn load_in(&self, pool: PoolId) -> Option<Load> {
+        self.choices.iter().find(|choice| choice.pool == pool).map(|choice| choice.load)
+    }
+
+    /// May its runs be moved, and broken, for supply?
+    #[must_use]
+    pub fn is_divisible(&self) -> bool {
+        matches!(self.suspension, Suspension::ForSupply { .. })
+    }
+}

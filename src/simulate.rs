@@ -1,0 +1,3 @@
+//! The same decisions in virtual time, on modelled accelerators.
+
+pub mod outcome;

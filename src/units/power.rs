@@ -1,0 +1,51 @@
+//! Power.
+
+use super::{Joules, ParseUnitError, Seconds, amount, mul_div, parse};
+use serde::{Deserialize, Serialize};
+
+/// Power in whole watts. Negative only as a difference: headroom under a cap that has fallen.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Watts(pub i64);
+amount!(Watts);
+
+impl Watts {
+    /// The energy of this power held for a time.
+    #[must_use]
+    pub fn over(self, time: Seconds) -> Joules {
+        Joules(self.0.saturating_mul(time.0))
+    }
+
+    /// This power, `count` times.
+    #[must_use]
+    pub fn times(self, count: u32) -> Self {
+        Self(self.0.saturating_mul(i64::from(count)))
+    }
+
+    /// This power and `permille` thousandths of it more, rounded up: losses and margins are never understated.
+    #[must_use]
+    pub fn plus_permille(self, permille: u32) -> Self {
+        let extra = i128::from(self.0.max(0)) * i128::from(permille);
+        let extra = i64::try_from((extra + 999) / 1000).unwrap_or(i64::MAX);
+        self + Self(extra)
+    }
+
+    /// `percent` hundredths of this power, rounded half up.
+    #[must_use]
+    pub fn percent(self, percent: u32) -> Self {
+        Self(mul_div(self.0, i64::from(percent), 100))
+    }
+}
+
+impl std::fmt::Display for Watts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} W", self.0)
+    }
+}
+
+impl std::str::FromStr for Watts {
+    type Err = ParseUnitError;
+    fn from_str(text: &str) -> Result<Self, ParseUnitError> {
+        parse::quantity(text, parse::Dimension::Power).map(Self)
+    }
+}
