@@ -4,6 +4,7 @@
 //! shares no code with any policy, and nothing that it refuses is carried out.
 
 pub mod checker;
+mod draft;
 mod heliotrope;
 mod ledger;
 mod place;
@@ -13,7 +14,7 @@ mod repair;
 
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
-pub use policy::{Policy, RunNow, by_name};
+pub use policy::{POLICIES, Policy, RunNow, by_name};
 pub use problem::{
     Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Suspension, Why, Workload,
     WorkloadId,

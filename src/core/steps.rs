@@ -89,6 +89,14 @@ impl<T: Copy + PartialEq> Steps<T> {
         index + 1
     }
 
+    /// The same moments, other values.
+    #[must_use]
+    pub fn map<U: Copy + PartialEq>(&self, change: impl Fn(T) -> U) -> Steps<U> {
+        let mut steps: Vec<_> = self.steps.iter().map(|(at, value)| (*at, change(*value))).collect();
+        steps.dedup_by(|next, previous| next.1 == previous.1);
+        Steps { steps }
+    }
+
     fn index(&self, moment: Moment) -> usize {
         self.steps.partition_point(|(at, _)| *at <= moment).saturating_sub(1)
     }

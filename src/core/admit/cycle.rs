@@ -1,10 +1,13 @@
 //! One cycle: stop what must stop, plan, start what may start, and give everyone a reason.
 
-use super::Reason;
-use super::reason::Verdict;
+use super::reason::{Reason, Verdict};
+use super::victims::victims;
 use crate::core::domain::DomainId;
-use crate::core::plan::{Load, Policy, PoolId, PowerPlan, Problem, WorkloadId};
-use crate::units::{Seconds, Watts};
+use crate::core::plan::{
+    Entry, Fixed, Ledger, Load, Policy, PoolId, PowerPlan, Problem, Shortage, Workload, WorkloadId,
+};
+use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Something to be done now.
@@ -56,6 +59,224 @@ pub struct Cycle {
 /// what must be under a cap that falls within that time is stopped already.
 #[must_use]
 pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycle {
-    let _ = (problem, policy, stop_lead);
-    todo!()
+    // 1. What draws now, whatever is decided next.
+    let mut now = Ledger::fixed(problem);
+    let instant = problem.now + Seconds(1);
+    for workload in &problem.workloads {
+        if let Some((pool, load)) = running_load(workload) {
+            now.add(pool, load, problem.now, Moment::FAR_FUTURE);
+        }
+    }
+    let domains = problem.tree.iter().map(|(domain, _)| figures(problem, &now, domain)).collect();
+
+    // 2. Who must stop for a cap. From here on they wait, and their watts are gone after the lead.
+    let mut stopped: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
+    let mut after = problem.clone();
+    for (i, reason) in victims(problem, stop_lead) {
+        let workload = &mut after.workloads[i];
+        if let Some((pool, load)) = running_load(workload) {
+            after.fixed.push(Fixed { pool, load, until: problem.now + stop_lead });
+            if stop_lead == Seconds::ZERO {
+                now.remove(pool, load, problem.now, Moment::FAR_FUTURE);
+            }
+        }
+        workload.running = None;
+        stopped.insert(workload.id.clone(), reason);
+    }
+
+    // 3. The plan for all.
+    let plan = Arc::new(policy.plan(&after));
+
+    // 4. Who pauses, since the plan has it run later.
+    for (workload, entry) in after.workloads.iter().zip(&plan.entries) {
+        let Some((pool, load)) = running_load(workload) else { continue };
+        if entry.run_at(problem.now).is_some() {
+            continue;
+        }
+        let saves_permille = saving(&after, workload, entry);
+        stopped.insert(workload.id.clone(), Reason::PausedForSupply { saves_permille });
+        if stop_lead == Seconds::ZERO {
+            now.remove(pool, load, problem.now, Moment::FAR_FUTURE);
+        }
+    }
+
+    // 5. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan.
+    let mut started: Vec<(WorkloadId, PoolId, Load)> = Vec::new();
+    let mut ready: Vec<(&Workload, PoolId)> = after
+        .workloads
+        .iter()
+        .zip(&plan.entries)
+        .filter(|(workload, _)| workload.running.is_none() && !stopped.contains_key(&workload.id))
+        .filter_map(|(workload, entry)| Some((workload, entry.run_at(problem.now)?.pool)))
+        .collect();
+    ready.sort_by_key(|(workload, _)| {
+        let by = workload.finish_by.unwrap_or(Moment(i64::MIN));
+        (std::cmp::Reverse(workload.priority), by, workload.arrival, workload.id.clone())
+    });
+    for (workload, pool) in ready {
+        let Some(load) = workload.load_in(pool) else { continue };
+        if now.fits(pool, load, problem.now, instant) {
+            now.add(pool, load, problem.now, Moment::FAR_FUTURE);
+            started.push((workload.id.clone(), pool, load));
+        }
+    }
+
+    // 6. A reason for everyone.
+    let mut planned = Ledger::fixed(&after);
+    for (workload, entry) in after.workloads.iter().zip(&plan.entries) {
+        each_run(workload, entry, problem.now, |pool, load, from, to| planned.add(pool, load, from, to));
+    }
+    let verdicts = problem
+        .workloads
+        .iter()
+        .zip(&after.workloads)
+        .zip(&plan.entries)
+        .map(|((original, workload), entry)| {
+            let start = started.iter().find(|(id, _, _)| *id == workload.id);
+            let reason = match (stopped.get(&workload.id), start, original.running) {
+                (Some(reason), _, _) => reason.clone(),
+                (None, Some(_), _) => Reason::Starting,
+                (None, None, Some(_)) => Reason::Running,
+                (None, None, None) => waits(&after, &now, &mut planned, workload, entry),
+            };
+            verdict(&after, workload, entry, reason)
+        })
+        .collect();
+    let suspensions = stopped.into_iter().map(|(id, reason)| Action::Suspend { id, reason });
+    let starts = started.into_iter().map(|(id, pool, load)| Action::Start { id, pool, load });
+    Cycle { plan, actions: suspensions.chain(starts).collect(), verdicts, domains }
+}
+
+fn running_load(workload: &Workload) -> Option<(PoolId, Load)> {
+    let pool = workload.running?.pool;
+    Some((pool, workload.load_in(pool)?))
+}
+
+fn figures(problem: &Problem, now: &Ledger<'_>, domain: DomainId) -> DomainFigures {
+    let cap = problem.tree.get(domain).spec.cap.at(problem.now);
+    DomainFigures { domain, cap, committed: cap - now.free(domain, problem.now) }
+}
+
+fn each_run(workload: &Workload, entry: &Entry, now: Moment, mut f: impl FnMut(PoolId, Load, Moment, Moment)) {
+    for run in &entry.runs {
+        if let Some(load) = workload.load_in(run.pool) {
+            f(run.pool, load, run.start.max(now), run.end);
+        }
+    }
+}
+
+/// Why a workload that neither runs nor starts has to wait.
+fn waits(problem: &Problem, now: &Ledger<'_>, planned: &mut Ledger<'_>, workload: &Workload, entry: &Entry) -> Reason {
+    let Some(run) = entry.runs.first() else { return nowhere(problem, workload) };
+    let instant = problem.now + Seconds(1);
+    let shortages: Vec<Option<Shortage>> =
+        workload.choices.iter().map(|c| now.shortage(c.pool, c.load, problem.now, instant)).collect();
+    if shortages.iter().all(Option::is_some) {
+        // of several pools, the one it is planned into
+        let here = workload.choices.iter().position(|choice| choice.pool == run.pool);
+        return match here.and_then(|i| shortages[i]) {
+            Some(shortage) => short(problem, shortage),
+            None => Reason::NoSuchAccelerator,
+        };
+    }
+    // There is room at this moment. Is there room for the whole of it beside what the others are promised?
+    each_run(workload, entry, problem.now, |pool, load, from, to| planned.remove(pool, load, from, to));
+    let until = problem.now + workload.remaining;
+    let open = workload.choices.iter().find(|choice| planned.fits(choice.pool, choice.load, problem.now, until));
+    let taken = workload.choices.iter().find_map(|c| planned.shortage(c.pool, c.load, problem.now, until));
+    each_run(workload, entry, problem.now, |pool, load, from, to| planned.add(pool, load, from, to));
+    match (open, taken) {
+        (None, Some(shortage)) => {
+            let domain = match shortage {
+                Shortage::Headroom { domain, .. } => domain,
+                Shortage::Accelerators { pool, .. } => problem.pool(pool).domain,
+            };
+            Reason::RoomIsPromised { domain: problem.tree.get(domain).spec.name.clone(), from: shortage.at() }
+        }
+        _ => {
+            let mean = |steps: &crate::core::steps::Steps<CarbonIntensity>, runs: &[crate::core::plan::Run]| {
+                let grams = steps.map(|intensity| intensity.0);
+                let seconds: i64 = runs.iter().map(|run| (run.end - run.start).0).sum();
+                let total: i128 = runs.iter().map(|run| grams.integral(run.start, run.end)).sum();
+                CarbonIntensity(i64::try_from(total / i128::from(seconds.max(1))).unwrap_or(i64::MAX))
+            };
+            Reason::GreenerSupplyLater {
+                now: problem.intensity.as_ref().map(|steps| steps.at(problem.now)),
+                planned: problem.intensity.as_ref().map(|steps| mean(steps, &entry.runs)),
+                saves_permille: saving(problem, workload, entry),
+            }
+        }
+    }
+}
+
+fn short(problem: &Problem, shortage: Shortage) -> Reason {
+    match shortage {
+        Shortage::Headroom { domain, needs, free, .. } => {
+            Reason::NoHeadroom { domain: problem.tree.get(domain).spec.name.clone(), needs, free }
+        }
+        Shortage::Accelerators { pool, needs, free, .. } => {
+            Reason::NoAccelerators { pool: problem.pool(pool).name.clone(), needs, free }
+        }
+    }
+}
+
+/// It can never run: in the most roomy pool of those that it may use, what is short even with nothing else running?
+fn nowhere(problem: &Problem, workload: &Workload) -> Reason {
+    let idle = Ledger::idle(problem);
+    let options = workload.choices.iter().filter_map(|choice| {
+        let pool = problem.pool(choice.pool);
+        let own = own_watts(problem, choice.pool, choice.load);
+        // what its domains could ever give, at the highest cap they ever have
+        let give = problem
+            .tree
+            .chain(pool.domain)
+            .map(|domain| {
+                let cap = &problem.tree.get(domain).spec.cap;
+                let highest = cap.highest(problem.now, Moment::FAR_FUTURE);
+                highest - cap.at(problem.now) + idle.free(domain, problem.now)
+            })
+            .min()?;
+        Some((own <= give && choice.load.accelerators > pool.accelerators, choice, own, give))
+    });
+    match options.max_by_key(|(_, _, own, give)| *give - *own) {
+        None => Reason::NoSuchAccelerator,
+        Some((true, choice, _, _)) => {
+            let pool = problem.pool(choice.pool);
+            Reason::NoAccelerators { pool: pool.name.clone(), needs: choice.load.accelerators, free: pool.accelerators }
+        }
+        Some((false, _, needs, most)) => Reason::FitsNowhere { needs, most: most.max(Watts::ZERO) },
+    }
+}
+
+/// What a load draws as its own domain sees it, with all its hosts brought into use.
+fn own_watts(problem: &Problem, pool: PoolId, load: Load) -> Watts {
+    let pool = problem.pool(pool);
+    let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
+    own.plus_permille(problem.tree.get(pool.domain).spec.overhead_permille)
+}
+
+/// What running as planned saves against running from now on without a break, in thousandths of the latter.
+fn saving(problem: &Problem, workload: &Workload, entry: &Entry) -> u32 {
+    let at_once = problem.price.integral(problem.now, problem.now + workload.remaining);
+    let planned: i128 = entry.runs.iter().map(|run| problem.price.integral(run.start.max(problem.now), run.end)).sum();
+    if at_once <= 0 {
+        return 0;
+    }
+    u32::try_from(((at_once - planned) * 1000 / at_once).clamp(0, 1000)).unwrap_or(0)
+}
+
+fn verdict(problem: &Problem, workload: &Workload, entry: &Entry, reason: Reason) -> Verdict {
+    let pool = workload.running.map(|running| running.pool).or_else(|| entry.runs.first().map(|run| run.pool));
+    let watts = pool
+        .and_then(|pool| Some(own_watts(problem, pool, workload.load_in(pool)?)))
+        .or_else(|| workload.choices.iter().map(|choice| own_watts(problem, choice.pool, choice.load)).min());
+    Verdict {
+        id: workload.id.clone(),
+        reason,
+        pool,
+        watts: watts.unwrap_or(Watts::ZERO),
+        start: entry.start(),
+        finish: entry.finish(),
+        late: entry.late,
+    }
 }

@@ -40,8 +40,10 @@ pub enum Reason {
     },
     /// There is room now, but others with nearer deadlines or higher priority are planned into it.
     RoomIsPromised {
-        /// The domain whose watts are promised.
+        /// The domain whose watts, or accelerators, are promised.
         domain: String,
+        /// From when on.
+        from: Moment,
     },
     /// It was stopped since a cap has fallen, or is about to.
     CapFell {
@@ -105,8 +107,8 @@ impl std::fmt::Display for Reason {
                 }
                 write!(f, ", saves {}.{} %", saves_permille / 10, saves_permille % 10)
             }
-            Self::RoomIsPromised { domain } => {
-                write!(f, "the free watts of {domain} are promised to workloads with nearer deadlines")
+            Self::RoomIsPromised { domain, from } => {
+                write!(f, "what is free in {domain} is promised to others from {from} on")
             }
             Self::CapFell { domain, committed, cap } => {
                 write!(f, "stopped to keep {domain} under {cap} ({committed} were committed)")

@@ -1,1 +1,89 @@
+//! Who must stop because a cap has fallen, or is about to.
 
+use super::Reason;
+use crate::core::domain::DomainId;
+use crate::core::plan::{Ledger, Problem, Suspension, Workload};
+use crate::units::{Seconds, Watts};
+
+/// The workloads to stop, each with its reason, so that within `lead` every domain is under the lowest cap that it
+/// has in that time. As few and as cheap ones as a greedy choice finds; protected ones never.
+///
+/// What is already stopping counts as gone by the end of the lead.
+pub(super) fn victims(problem: &Problem, lead: Seconds) -> Vec<(usize, Reason)> {
+    // A second at least: the cap that holds now is one of those that count.
+    let until = problem.now + Seconds(lead.0.max(1));
+    let mut ledger = Ledger::idle(problem);
+    for fixed in problem.fixed.iter().filter(|fixed| fixed.until > problem.now + lead) {
+        ledger.add(fixed.pool, fixed.load, problem.now, until);
+    }
+    let running: Vec<usize> =
+        (0..problem.workloads.len()).filter(|i| problem.workloads[*i].running.is_some()).collect();
+    for &i in &running {
+        change(&mut ledger, problem, i, until, true);
+    }
+    let mut stopped: Vec<(usize, Reason)> = Vec::new();
+    let domains: Vec<DomainId> = problem.tree.iter().map(|(id, _)| id).collect();
+    for &domain in &domains {
+        loop {
+            let free = ledger.lowest_free(domain, problem.now, until);
+            if free >= Watts::ZERO {
+                break;
+            }
+            let next = running
+                .iter()
+                .copied()
+                .filter(|i| stopped.iter().all(|(known, _)| known != i))
+                .filter(|i| problem.workloads[*i].suspension != Suspension::Never)
+                .filter(|i| draws_through(problem, &problem.workloads[*i], domain))
+                .min_by_key(|i| loss(problem, &problem.workloads[*i]));
+            let Some(i) = next else { break }; // nothing left to stop: the domain's status says by how much it is over
+            change(&mut ledger, problem, i, until, false);
+            let spec = &problem.tree.get(domain).spec;
+            let cap = spec.cap.lowest(problem.now, until);
+            stopped.push((i, Reason::CapFell { domain: spec.name.clone(), committed: cap - free, cap }));
+        }
+    }
+    // A later, larger victim may have made an earlier one needless: the dearest to stop first.
+    let mut spared = stopped.clone();
+    spared.sort_by_key(|(i, _)| std::cmp::Reverse(loss(problem, &problem.workloads[*i])));
+    for (i, _) in spared {
+        change(&mut ledger, problem, i, until, true);
+        let still_over = domains.iter().any(|domain| {
+            draws_through(problem, &problem.workloads[i], *domain)
+                && ledger.lowest_free(*domain, problem.now, until) < Watts::ZERO
+        });
+        if still_over {
+            change(&mut ledger, problem, i, until, false);
+        } else {
+            stopped.retain(|(known, _)| *known != i);
+        }
+    }
+    stopped
+}
+
+fn change(ledger: &mut Ledger<'_>, problem: &Problem, i: usize, until: crate::units::Moment, add: bool) {
+    let workload = &problem.workloads[i];
+    let Some((pool, load)) = workload.running.and_then(|r| Some((r.pool, workload.load_in(r.pool)?))) else { return };
+    if add {
+        ledger.add(pool, load, problem.now, until);
+    } else {
+        ledger.remove(pool, load, problem.now, until);
+    }
+}
+
+fn draws_through(problem: &Problem, workload: &Workload, domain: DomainId) -> bool {
+    workload.running.is_some_and(|running| problem.tree.chain(problem.pool(running.pool).domain).any(|id| id == domain))
+}
+
+/// What stopping costs: who declared a checkpoint first, the lowest priority first, then the least watt-seconds lost.
+/// Without figures on checkpoints all work since the start of the run is taken as lost.
+fn loss(problem: &Problem, workload: &Workload) -> impl Ord + use<> {
+    let (declared, lost) = match (workload.suspension, workload.running) {
+        (Suspension::ForSupply { cost }, _) => (0, cost),
+        (_, Some(running)) => (1, problem.now - running.since),
+        (_, None) => (1, Seconds::ZERO),
+    };
+    let watts =
+        workload.running.and_then(|running| workload.load_in(running.pool)).map_or(Watts::ZERO, |load| load.watts);
+    (declared, workload.priority, watts.over(lost), workload.id.clone())
+}

@@ -1,7 +1,227 @@
-//! Watts over time.
-/// A ledger.
-#[derive(Debug)]
-pub struct Ledger;
-/// What is short.
-#[derive(Debug)]
-pub struct Shortage;
+//! What is promised over time, at every domain: can this load be added there and then, and if not, what is short?
+
+use super::{Load, PoolId, Problem};
+use crate::core::domain::DomainId;
+use crate::core::steps::Steps;
+use crate::units::{Moment, Seconds, Watts};
+
+/// Free watts of every domain and loads of every pool, over time.
+///
+/// Exact to the second, not to the slot: a run occupies what it occupies, and no more.
+#[derive(Debug, Clone)]
+pub struct Ledger<'a> {
+    problem: &'a Problem,
+    /// Per pool: what is promised there.
+    used: Vec<Steps<Use>>,
+    /// Per domain: cap − baseline − what is promised below, as seen there. Negative where a cap fell.
+    free: Vec<Steps<i64>>,
+    /// Per pool: its domain and all above, each with the overhead it adds.
+    chains: Vec<Vec<DomainId>>,
+}
+
+/// The sum of the loads in a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Use {
+    watts: i64,
+    accelerators: i64,
+    hosts: i64,
+}
+
+impl Use {
+    fn plus(self, load: Load, sign: i64) -> Self {
+        Self {
+            watts: self.watts + sign * load.watts.0,
+            accelerators: self.accelerators + sign * i64::from(load.accelerators),
+            hosts: self.hosts + sign * i64::from(load.hosts),
+        }
+    }
+}
+
+/// What stands in the way of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// A domain has too few watts under its cap.
+    Headroom {
+        /// Which domain.
+        domain: DomainId,
+        /// What the load adds there.
+        needs: Watts,
+        /// What is free there.
+        free: Watts,
+        /// From when on.
+        at: Moment,
+    },
+    /// The pool has too few accelerators.
+    Accelerators {
+        /// Which pool.
+        pool: PoolId,
+        /// How many the load needs.
+        needs: u32,
+        /// How many are free.
+        free: u32,
+        /// From when on.
+        at: Moment,
+    },
+}
+
+impl<'a> Ledger<'a> {
+    /// Only what stands there with nothing running: baselines and idle draw.
+    #[must_use]
+    pub fn idle(problem: &'a Problem) -> Self {
+        let chains: Vec<Vec<DomainId>> =
+            problem.pools.iter().map(|pool| problem.tree.chain(pool.domain).collect()).collect();
+        let mut free: Vec<Steps<i64>> =
+            problem.tree.iter().map(|(_, domain)| domain.spec.cap.map(|cap| (cap - domain.spec.baseline).0)).collect();
+        let used = vec![Steps::constant(Use::default()); problem.pools.len()];
+        for pool in &problem.pools {
+            for (domain, watts) in problem.tree.seen_from_above(pool.domain, pool.idle) {
+                free[domain.0] = free[domain.0].map(|free| free - watts.0);
+            }
+        }
+        Self { problem, used, free, chains }
+    }
+
+    /// What draws and can't be moved, on top of [`Ledger::idle`].
+    #[must_use]
+    pub fn fixed(problem: &'a Problem) -> Self {
+        let mut ledger = Self::idle(problem);
+        for fixed in &problem.fixed {
+            ledger.add(fixed.pool, fixed.load, problem.now, fixed.until);
+        }
+        ledger
+    }
+
+    /// Promises a load throughout `[from, to)`, whether it fits or not.
+    pub fn add(&mut self, pool: PoolId, load: Load, from: Moment, to: Moment) {
+        self.change(pool, load, from, to, 1);
+    }
+
+    /// Takes back what [`Ledger::add`] promised.
+    pub fn remove(&mut self, pool: PoolId, load: Load, from: Moment, to: Moment) {
+        self.change(pool, load, from, to, -1);
+    }
+
+    fn change(&mut self, pool: PoolId, load: Load, from: Moment, to: Moment, sign: i64) {
+        let pieces: Vec<_> = self.used[pool.0].pieces(from, to).collect();
+        for (start, end, used) in pieces {
+            let changes = self.deltas(pool, used, used.plus(load, sign));
+            for (domain, delta) in changes {
+                self.free[domain.0].update(start, end, |free| free - delta);
+            }
+        }
+        self.used[pool.0].update(from, to, |used| used.plus(load, sign));
+    }
+
+    /// What a pool draws. Hosts in use are at most its nodes, however many pods share them.
+    fn drawn(&self, pool: PoolId, used: Use) -> Watts {
+        let pool = self.problem.pool(pool);
+        let hosts = used.hosts.clamp(0, i64::from(pool.nodes));
+        pool.idle + Watts(used.watts) + Watts(hosts.saturating_mul(pool.host_extra.0))
+    }
+
+    /// What a change in a pool adds at each domain above it.
+    fn deltas(&self, pool: PoolId, before: Use, after: Use) -> Vec<(DomainId, i64)> {
+        let domain = self.problem.pool(pool).domain;
+        let seen = |used| self.problem.tree.seen_from_above(domain, self.drawn(pool, used));
+        seen(before).zip(seen(after)).map(|((domain, old), (_, new))| (domain, (new - old).0)).collect()
+    }
+
+    /// What a load would add at the root, on top of what is promised at a moment.
+    #[must_use]
+    pub fn adds_at_root(&self, pool: PoolId, load: Load, at: Moment) -> Watts {
+        let used = self.used[pool.0].at(at);
+        self.deltas(pool, used, used.plus(load, 1)).last().map_or(load.watts, |(_, delta)| Watts(*delta))
+    }
+
+    /// What is free at a domain at a moment.
+    #[must_use]
+    pub fn free(&self, domain: DomainId, at: Moment) -> Watts {
+        Watts(self.free[domain.0].at(at))
+    }
+
+    /// What is free at a domain throughout `[from, to)`.
+    #[must_use]
+    pub fn lowest_free(&self, domain: DomainId, from: Moment, to: Moment) -> Watts {
+        Watts(self.free[domain.0].lowest(from, to))
+    }
+
+    /// What is short first if a load is added throughout `[from, to)`, and the end of the last shortage in there;
+    /// none if it fits. An end of `None` is a shortage without end.
+    fn shortages(&self, pool: PoolId, load: Load, from: Moment, to: Moment) -> Option<(Shortage, Option<Moment>)> {
+        let mut first: Option<Shortage> = None;
+        let mut last_end = Some(from);
+        let capacity = i64::from(self.problem.pool(pool).accelerators);
+        for (start, end, used) in self.used[pool.0].pieces(from, to) {
+            let after = used.plus(load, 1);
+            if after.accelerators > capacity {
+                let free = u32::try_from(capacity - used.accelerators).unwrap_or(0);
+                first.get_or_insert(Shortage::Accelerators { pool, needs: load.accelerators, free, at: start });
+                last_end = later(last_end, self.used[pool.0].next_change(start));
+            }
+            for (domain, needs) in self.deltas(pool, used, after) {
+                for (at, _, free) in self.free[domain.0].pieces(start, end).filter(|(_, _, free)| *free < needs) {
+                    let shortage = Shortage::Headroom { domain, needs: Watts(needs), free: Watts(free), at };
+                    if first.is_none_or(|known| at < known.at()) {
+                        first = Some(shortage);
+                    }
+                    let changes = [self.free[domain.0].next_change(at), self.used[pool.0].next_change(at)];
+                    let ends = changes.into_iter().flatten().min();
+                    last_end = later(last_end, ends);
+                }
+            }
+        }
+        first.map(|shortage| (shortage, last_end))
+    }
+
+    /// What is short first if a load is added throughout `[from, to)`; none if it fits.
+    #[must_use]
+    pub fn shortage(&self, pool: PoolId, load: Load, from: Moment, to: Moment) -> Option<Shortage> {
+        self.shortages(pool, load, from, to).map(|(shortage, _)| shortage)
+    }
+
+    /// Does a load fit throughout `[from, to)`?
+    #[must_use]
+    pub fn fits(&self, pool: PoolId, load: Load, from: Moment, to: Moment) -> bool {
+        self.shortages(pool, load, from, to).is_none()
+    }
+
+    /// The first moment from `from` on at which a load fits for as long as `length`; none if there is none, ever.
+    #[must_use]
+    pub fn earliest(&self, pool: PoolId, load: Load, from: Moment, length: Seconds) -> Option<Moment> {
+        let mut at = from;
+        loop {
+            match self.shortages(pool, load, at, at + length) {
+                None => return Some(at),
+                // a shortage ends after it begins, so this moves on each time; the changes are finite
+                Some((_, end)) => at = end.filter(|end| *end > at)?,
+            }
+        }
+    }
+
+    /// The moments in `(from, to)` at which anything changes that a load in this pool depends on.
+    #[must_use]
+    pub fn changes(&self, pool: PoolId, from: Moment, to: Moment) -> Vec<Moment> {
+        let mut moments: Vec<Moment> = self.used[pool.0].changes_between(from, to).collect();
+        for domain in &self.chains[pool.0] {
+            moments.extend(self.free[domain.0].changes_between(from, to));
+        }
+        moments.sort_unstable();
+        moments.dedup();
+        moments
+    }
+}
+
+/// The later of two ends, where none is never.
+fn later(a: Option<Moment>, b: Option<Moment>) -> Option<Moment> {
+    Some(a?.max(b?))
+}
+
+impl Shortage {
+    /// From when on.
+    #[must_use]
+    pub fn at(self) -> Moment {
+        match self {
+            Self::Headroom { at, .. } | Self::Accelerators { at, .. } => at,
+        }
+    }
+}

@@ -1,6 +1,7 @@
-//! What all policies share.
+//! What all policies share, and the simplest of them.
 
-use super::{PowerPlan, Problem};
+use super::draft::Draft;
+use super::{Heliotrope, PowerPlan, Problem, Why};
 
 /// A way to plan. Pure: the same problem gives the same plan, byte for byte.
 pub trait Policy: Send + Sync {
@@ -11,24 +12,39 @@ pub trait Policy: Send + Sync {
     fn plan(&self, problem: &Problem) -> PowerPlan;
 }
 
-/// Everything as soon as there is room, in order of arrival: what a cluster without Heliotrope does under a cap.
+/// Everything as soon as there is room, in order of arrival, and nothing is ever stopped:
+/// what a cluster that knows its caps but no signal would do. The base line of all savings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunNow;
 
-/// The policy of a name: `heliotrope` or `run-now`.
-#[must_use]
-pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
-    match name {
-        "heliotrope" => Some(Box::new(super::Heliotrope)),
-        "run-now" => Some(Box::new(RunNow)),
-        _ => None,
-    }
-}
 impl Policy for RunNow {
     fn name(&self) -> &'static str {
         "run-now"
     }
-    fn plan(&self, _: &Problem) -> PowerPlan {
-        todo!()
+
+    fn plan(&self, problem: &Problem) -> PowerPlan {
+        let mut draft = Draft::new(problem, |_| false);
+        let mut waiting: Vec<usize> = draft.unplaced().collect();
+        waiting.sort_by_cached_key(|i| {
+            let workload = draft.workload(*i);
+            (std::cmp::Reverse(workload.priority), workload.arrival, workload.id.clone())
+        });
+        for i in waiting {
+            draft.place_earliest(i, Why::AsSoonAsPossible);
+        }
+        draft.into_plan(self.name())
+    }
+}
+
+/// The names that [`by_name`] knows.
+pub const POLICIES: [&str; 2] = ["heliotrope", "run-now"];
+
+/// The policy of a name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
+    match name {
+        "heliotrope" => Some(Box::new(Heliotrope)),
+        "run-now" => Some(Box::new(RunNow)),
+        _ => None,
     }
 }

@@ -1,0 +1,210 @@
+//! A plan in the making: placements, and the ledger that knows what they leave free.
+
+use super::ledger::Ledger;
+use super::place::{self, COST_UNITS, Placement, Unlimited};
+use super::{Entry, PowerPlan, Problem, Run, Why, Workload};
+use crate::units::{Moment, Money, Seconds};
+
+/// Placements for some of the workloads; the ledger holds exactly these and what is fixed.
+#[derive(Debug, Clone)]
+pub(super) struct Draft<'a> {
+    pub problem: &'a Problem,
+    pub ledger: Ledger<'a>,
+    placed: Vec<Option<(Placement, Why)>>,
+}
+
+/// How good a draft is; less is better. The first differing part decides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Score {
+    /// Deadlines missed, by priority from the highest down.
+    pub misses: Vec<u32>,
+    /// By how much in all.
+    late: i64,
+    /// How long those wait that are never delayed for supply.
+    waits: i64,
+    /// Cost units.
+    pub cost: i128,
+}
+
+impl Score {
+    /// Is this better than `other` by more than a change of plan is worth?
+    ///
+    /// 20 ‰ of the cost: a guess. Less than any day's spread of a carbon signal, more than the noise between two forecasts.
+    pub(super) fn beats(&self, other: &Self) -> bool {
+        const WORTH_A_CHANGE_PERMILLE: i128 = 20;
+        let without_cost = |score: &Self| (score.misses.clone(), score.late, score.waits);
+        match without_cost(self).cmp(&without_cost(other)) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Greater => false,
+            std::cmp::Ordering::Equal => other.cost - self.cost > other.cost.abs() * WORTH_A_CHANGE_PERMILLE / 1000,
+        }
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// What runs and can't be stopped for supply goes on; nothing else is placed.
+    pub(super) fn new(problem: &'a Problem, moves: impl Fn(&Workload) -> bool) -> Self {
+        let ledger = Ledger::fixed(problem);
+        let mut draft = Self { problem, ledger, placed: vec![None; problem.workloads.len()] };
+        for (i, workload) in problem.workloads.iter().enumerate() {
+            let Some(running) = workload.running.filter(|_| !moves(workload)) else { continue };
+            let Some(load) = workload.load_in(running.pool) else { continue };
+            let run = Run { pool: running.pool, start: problem.now, end: problem.now + workload.remaining };
+            draft.put(i, place::priced(problem, workload, load, vec![run]), Why::GoesOn);
+        }
+        draft
+    }
+
+    pub(super) fn workload(&self, i: usize) -> &'a Workload {
+        &self.problem.workloads[i]
+    }
+
+    pub(super) fn placement(&self, i: usize) -> Option<&Placement> {
+        self.placed[i].as_ref().map(|(placement, _)| placement)
+    }
+
+    /// Those that are not placed yet.
+    pub(super) fn unplaced(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.placed.len()).filter(|i| self.placed[*i].is_none())
+    }
+
+    pub(super) fn put(&mut self, i: usize, placement: Placement, why: Why) {
+        for run in &placement.runs {
+            if let Some(load) = self.workload(i).load_in(run.pool) {
+                self.ledger.add(run.pool, load, run.start, run.end);
+            }
+        }
+        self.placed[i] = Some((placement, why));
+    }
+
+    /// Takes a placement back.
+    pub(super) fn take(&mut self, i: usize) -> Option<(Placement, Why)> {
+        let taken = self.placed[i].take()?;
+        for run in &taken.0.runs {
+            if let Some(load) = self.workload(i).load_in(run.pool) {
+                self.ledger.remove(run.pool, load, run.start, run.end);
+            }
+        }
+        Some(taken)
+    }
+
+    /// The cheapest place that is left, for one workload.
+    pub(super) fn place_cheapest(&mut self, i: usize) {
+        let workload = self.workload(i);
+        if let Some(placement) = place::cheapest(self.problem, &self.ledger, workload) {
+            let why = match workload.finish_by {
+                None => Why::AsSoonAsPossible,
+                Some(_) if placement.late > Seconds::ZERO => Why::Late,
+                Some(_) => Why::Cheapest,
+            };
+            self.put(i, placement, why);
+        }
+    }
+
+    /// The earliest place that is left, for one workload.
+    pub(super) fn place_earliest(&mut self, i: usize, why: Why) {
+        if let Some(placement) = place::earliest(self.problem, &self.ledger, self.workload(i)) {
+            let why = if placement.late > Seconds::ZERO { Why::Late } else { why };
+            self.put(i, placement, why);
+        }
+    }
+
+    /// Moves forward in time what waits without gaining by it, until nothing can be moved any more.
+    pub(super) fn shift_left(&mut self) {
+        // each round finishes something sooner; the bound is for the absurd
+        for _ in 0..32 {
+            let mut moved = false;
+            for i in 0..self.placed.len() {
+                let Some((placement, why)) = &self.placed[i] else { continue };
+                let gains_by_waiting = placement.late == Seconds::ZERO && self.workload(i).finish_by.is_some();
+                let starts_now = placement.runs.first().is_some_and(|run| run.start <= self.problem.now);
+                if gains_by_waiting || *why == Why::GoesOn || (starts_now && placement.runs.len() == 1) {
+                    continue;
+                }
+                let Some((old, why)) = self.take(i) else { continue };
+                match place::earliest(self.problem, &self.ledger, self.workload(i)) {
+                    Some(new) if new.finish() < old.finish() => {
+                        self.put(i, new, why);
+                        moved = true;
+                    }
+                    _ => self.put(i, old, why),
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn score(&self) -> Score {
+        let mut priorities: Vec<i32> = self.problem.workloads.iter().map(|workload| workload.priority).collect();
+        priorities.sort_unstable_by(|a, b| b.cmp(a));
+        priorities.dedup();
+        let mut score = Score { misses: vec![0; priorities.len()], late: 0, waits: 0, cost: 0 };
+        for (workload, placed) in self.problem.workloads.iter().zip(&self.placed) {
+            let Some((placement, _)) = placed else { continue };
+            score.cost += placement.cost;
+            if placement.late > Seconds::ZERO {
+                score.late += placement.late.0;
+                if let Some(class) = priorities.iter().position(|priority| *priority == workload.priority) {
+                    score.misses[class] += 1;
+                }
+            }
+            if workload.finish_by.is_none() {
+                score.waits += (placement.finish() - self.problem.now - workload.remaining).0;
+            }
+        }
+        score
+    }
+
+    /// The plan that this draft is.
+    pub(super) fn into_plan(self, policy: &'static str) -> PowerPlan {
+        let problem = self.problem;
+        let mut cost: i128 = 0;
+        let entries: Vec<Entry> = problem
+            .workloads
+            .iter()
+            .zip(self.placed)
+            .map(|(workload, placed)| {
+                let Some((placement, why)) = placed else {
+                    return Entry { id: workload.id.clone(), runs: Vec::new(), late: Seconds::ZERO, why: Why::Nowhere };
+                };
+                cost += placement.cost;
+                let mut runs = placement.runs;
+                // a run that goes on began when it began: so the entry stays the same while it does
+                if let (Some(running), Some(first)) = (workload.running, runs.first_mut())
+                    && first.start <= problem.now
+                {
+                    first.start = running.since;
+                }
+                Entry { id: workload.id.clone(), runs, late: placement.late, why }
+            })
+            .collect();
+        let previous = problem.previous.as_deref();
+        let generation = match previous {
+            Some(previous) if previous.entries == entries => previous.generation,
+            Some(previous) => previous.generation + 1,
+            None => 1,
+        };
+        let bound = problem.thorough.then(|| {
+            let least = problem.workloads.iter().filter_map(|w| place::cheapest(problem, &Unlimited, w));
+            money(least.map(|placement| placement.cost).sum())
+        });
+        PowerPlan { generation, policy, made: problem.now, entries, cost: money(cost), bound }
+    }
+}
+
+fn money(cost: i128) -> Money {
+    Money(i64::try_from(cost / COST_UNITS).unwrap_or(i64::MAX))
+}
+
+/// The order in which workloads choose: higher priority, then those that are never delayed for supply,
+/// then the nearer deadline, then who came first.
+pub(super) fn precedence(workload: &Workload) -> impl Ord + use<> {
+    (
+        std::cmp::Reverse(workload.priority),
+        workload.finish_by.unwrap_or(Moment(i64::MIN)),
+        workload.arrival,
+        workload.id.clone(),
+    )
+}
