@@ -184,8 +184,21 @@ fn drawn<'d>(problem: &Problem, at: Moment, draws: impl Iterator<Item = &'d (Poo
         sum.2 += u64::from(load.hosts);
     }
     let mut domains: BTreeMap<String, Watts> = BTreeMap::new();
+    // what is drawn at a place goes up through all that feed it; each adds its overhead, but not to a baseline of its own
+    let with_overhead = |watts: i64, permille: u32| {
+        let extra = watts * i64::from(permille);
+        watts + extra.div_euclid(1000) + i64::from(extra.rem_euclid(1000) > 0)
+    };
     for (_, domain) in problem.tree.iter() {
-        domains.insert(domain.spec.name.clone(), domain.spec.baseline);
+        let mut total = domain.spec.baseline.0;
+        *domains.entry(domain.spec.name.clone()).or_default() += Watts(total);
+        let mut next = domain.parent;
+        while let Some(id) = next {
+            let above = problem.tree.get(id);
+            total = with_overhead(total, above.spec.overhead_permille);
+            *domains.entry(above.spec.name.clone()).or_default() += Watts(total);
+            next = above.parent;
+        }
     }
     for (i, pool) in problem.pools.iter().enumerate() {
         let (watts, _, hosts) = pools.get(&i).copied().unwrap_or_default();
@@ -194,9 +207,7 @@ fn drawn<'d>(problem: &Problem, at: Moment, draws: impl Iterator<Item = &'d (Poo
         let mut next = Some(pool.domain);
         while let Some(id) = next {
             let domain = problem.tree.get(id);
-            let overhead = (total * i64::from(domain.spec.overhead_permille)).div_euclid(1000)
-                + i64::from((total * i64::from(domain.spec.overhead_permille)).rem_euclid(1000) > 0);
-            total += overhead;
+            total = with_overhead(total, domain.spec.overhead_permille);
             if let Some(sum) = domains.get_mut(&domain.spec.name) {
                 *sum += Watts(total);
             }

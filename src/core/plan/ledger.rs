@@ -71,13 +71,24 @@ impl<'a> Ledger<'a> {
         let chains: Vec<Vec<DomainId>> =
             problem.pools.iter().map(|pool| problem.tree.chain(pool.domain).collect()).collect();
         let mut free: Vec<Steps<i64>> =
-            problem.tree.iter().map(|(_, domain)| domain.spec.cap.map(|cap| (cap - domain.spec.baseline).0)).collect();
-        let used = vec![Steps::constant(Use::default()); problem.pools.len()];
-        for pool in &problem.pools {
-            for (domain, watts) in problem.tree.seen_from_above(pool.domain, pool.idle) {
-                free[domain.0] = free[domain.0].map(|free| free - watts.0);
+            problem.tree.iter().map(|(_, domain)| domain.spec.cap.map(|cap| cap.0)).collect();
+        let mut draws = |domain: DomainId, watts: Watts| {
+            free[domain.0] = free[domain.0].map(|free| free - watts.0);
+        };
+        for (id, domain) in problem.tree.iter() {
+            // a baseline is a figure of its own domain's feed, so only what is above adds overhead to it
+            draws(id, domain.spec.baseline);
+            if let Some(parent) = domain.parent {
+                problem
+                    .tree
+                    .seen_from_above(parent, domain.spec.baseline)
+                    .for_each(|(above, watts)| draws(above, watts));
             }
         }
+        for pool in &problem.pools {
+            problem.tree.seen_from_above(pool.domain, pool.idle).for_each(|(domain, watts)| draws(domain, watts));
+        }
+        let used = vec![Steps::constant(Use::default()); problem.pools.len()];
         Self { problem, used, free, chains }
     }
 

@@ -1,0 +1,417 @@
+//! The planner's promises, on random worlds: no domain over its cap at any moment, no deadline missed that some order
+//! keeps, a second plan changes nothing, the same problem the same bytes.
+
+use heliotrope::core::admit::{Action, cycle};
+use heliotrope::core::domain::{DomainSpec, DomainTree};
+use heliotrope::core::plan::checker::check;
+use heliotrope::core::plan::{
+    Fixed, Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Running, Suspension,
+    Workload,
+};
+use heliotrope::core::steps::Steps;
+use heliotrope::units::{Moment, Seconds, Watts};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const SLOT: i64 = 900;
+
+/// A site of 10 kW with two rows of 6 kW; each row has 8 accelerators in 4 nodes.
+fn site(caps: [Steps<Watts>; 3], overhead: u32) -> (DomainTree, Vec<Pool>) {
+    let [site, a, b] = caps;
+    let row = |name: &str, cap| DomainSpec {
+        name: name.to_owned(),
+        parent: Some("site".to_owned()),
+        cap,
+        baseline: Watts(100),
+        overhead_permille: overhead,
+    };
+    let root = DomainSpec {
+        name: "site".to_owned(),
+        parent: None,
+        cap: site,
+        baseline: Watts(500),
+        overhead_permille: overhead,
+    };
+    let tree = DomainTree::new(vec![root, row("row-a", a), row("row-b", b)]).unwrap();
+    let pools = ["row-a", "row-b"]
+        .map(|name| Pool {
+            name: name.to_owned(),
+            domain: tree.find(name).unwrap(),
+            accelerators: 8,
+            nodes: 4,
+            idle: Watts(200),
+            host_extra: Watts(150),
+        })
+        .to_vec();
+    (tree, pools)
+}
+
+fn steady(watts: i64) -> Steps<Watts> {
+    Steps::constant(Watts(watts))
+}
+
+fn problem(tree: DomainTree, pools: Vec<Pool>, workloads: Vec<Workload>) -> Problem {
+    Problem {
+        now: Moment(0),
+        seed: 1,
+        slot: Seconds(SLOT),
+        horizon: Seconds::DAY,
+        tree,
+        pools,
+        price: Steps::constant(50_000_000),
+        intensity: None,
+        delay_cost_per_hour: 0,
+        workloads,
+        fixed: Vec::new(),
+        thorough: true,
+        previous: None,
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Sketch {
+    slots: i64,
+    extra_seconds: i64,
+    accelerators: u32,
+    watts: i64,
+    /// Slots of slack; none is never delayed for supply.
+    slack: Option<i64>,
+    divisible: bool,
+    priority: i32,
+    running: Option<usize>,
+}
+
+fn sketch() -> impl Strategy<Value = Sketch> {
+    (
+        1..12_i64,
+        prop_oneof![Just(0), 0..SLOT],
+        1..6_u32,
+        100..700_i64,
+        proptest::option::weighted(0.8, 0..40_i64),
+        any::<bool>(),
+        0..3_i32,
+        proptest::option::weighted(0.2, 0..2_usize),
+    )
+        .prop_map(|(slots, extra_seconds, accelerators, watts, slack, divisible, priority, running)| Sketch {
+            slots,
+            extra_seconds,
+            accelerators,
+            watts,
+            slack,
+            divisible,
+            priority,
+            running,
+        })
+}
+
+fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
+    sketches
+        .iter()
+        .enumerate()
+        .map(|(i, s)| {
+            let remaining = Seconds(s.slots * SLOT + s.extra_seconds);
+            let load = Load {
+                watts: Watts(s.watts).times(s.accelerators),
+                accelerators: s.accelerators,
+                hosts: s.accelerators.div_ceil(2),
+            };
+            Workload {
+                id: format!("w{i:02}").into(),
+                priority: s.priority,
+                arrival: Moment(-60 * i64::try_from(i).unwrap()),
+                remaining,
+                choices: (0..2).map(|pool| PoolChoice { pool: PoolId(pool), load }).collect(),
+                running: s.running.map(|pool| Running { pool: PoolId(pool), since: Moment(-3600) }),
+                suspension: if s.divisible {
+                    Suspension::ForSupply { cost: Seconds(30) }
+                } else {
+                    Suspension::ForCapOnly
+                },
+                finish_by: s.slack.map(|slots| Moment(0) + remaining + Seconds(slots * SLOT)),
+            }
+        })
+        .collect()
+}
+
+fn world() -> impl Strategy<Value = Problem> {
+    let price = proptest::collection::vec(0..400_i64, 1..30);
+    let falls = proptest::collection::vec((0..40_i64, 1..20_i64, 3..10_i64), 0..3);
+    (proptest::collection::vec(sketch(), 0..10), price, falls, 0..80_u32, any::<bool>()).prop_map(
+        |(sketches, prices, falls, overhead, fixed)| {
+            let mut cap = steady(10_000);
+            for (start, length, kw) in falls {
+                let start = Moment(start * SLOT + 7);
+                cap.update(start, start + Seconds(length * SLOT), |_| Watts(kw * 1000));
+            }
+            let (tree, pools) = site([cap, steady(6_000), steady(6_000)], overhead);
+            let mut problem = problem(tree, pools, workloads(&sketches));
+            let hours = prices.iter().zip(0..).map(|(price, hour)| (Moment(hour * 3600), price * 1_000_000));
+            problem.price = Steps::new(prices[0] * 1_000_000, hours);
+            if fixed {
+                let load = Load { watts: Watts(700), accelerators: 2, hosts: 1 };
+                problem.fixed.push(Fixed { pool: PoolId(0), load, until: Moment(5000) });
+            }
+            problem
+        },
+    )
+}
+
+fn again(problem: &Problem, plan: PowerPlan) -> PowerPlan {
+    let next = Problem { previous: Some(Arc::new(plan)), ..problem.clone() };
+    Heliotrope.plan(&next)
+}
+
+/// Misses of the best of all orders, each workload placed whole at the first moment at which it fits, by trying all
+/// moments at which anything ends. Knows one row under one cap, and nothing of the planner.
+fn fewest_misses(jobs: &[(i64, i64, i64)], cap: i64) -> usize {
+    fn go(
+        placed: &mut Vec<(i64, i64, i64)>,
+        left: &mut Vec<(i64, i64, i64)>,
+        cap: i64,
+        missed: usize,
+        best: &mut usize,
+    ) {
+        if missed >= *best {
+            return;
+        }
+        if left.is_empty() {
+            *best = missed;
+            return;
+        }
+        for i in 0..left.len() {
+            let job = left.remove(i);
+            let (length, watts, by) = job;
+            let mut starts: Vec<i64> = placed.iter().map(|(_, end, _)| *end).chain([0]).collect();
+            starts.sort_unstable();
+            let start = starts
+                .into_iter()
+                .find(|start| {
+                    let moments = placed.iter().map(|p| p.0).filter(|at| at > start && *at < start + length);
+                    moments.chain([*start]).all(|at| {
+                        let sum: i64 = placed.iter().filter(|p| p.0 <= at && at < p.1).map(|p| p.2).sum();
+                        sum + watts <= cap
+                    })
+                })
+                .unwrap();
+            placed.push((start, start + length, watts));
+            go(placed, left, cap, missed + usize::from(start + length > by), best);
+            placed.pop();
+            left.insert(i, job);
+        }
+    }
+    let mut best = jobs.len() + 1;
+    go(&mut Vec::new(), &mut jobs.to_vec(), cap, 0, &mut best);
+    best
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_planned_never_passes_a_cap(problem in world()) {
+        let plan = Heliotrope.plan(&problem);
+        prop_assert_eq!(check(&problem, &plan), vec![]);
+        let plan = RunNow.plan(&problem);
+        let paused = |note: &heliotrope::core::plan::checker::Note| note.to_string();
+        // run-now never stops what runs, even what a cap no longer holds: only what it plans anew is judged
+        if problem.workloads.iter().all(|w| w.running.is_none()) {
+            prop_assert_eq!(check(&problem, &plan).iter().map(paused).collect::<Vec<_>>(), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_second_plan_changes_nothing(problem in world()) {
+        let first = Heliotrope.plan(&problem);
+        let second = again(&problem, first.clone());
+        prop_assert_eq!(&first.entries, &second.entries);
+        prop_assert_eq!(first.generation, second.generation);
+    }
+
+    #[test]
+    fn the_same_problem_gives_the_same_bytes(problem in world()) {
+        let bytes = |plan: PowerPlan| serde_json::to_vec(&plan).unwrap();
+        prop_assert_eq!(bytes(Heliotrope.plan(&problem)), bytes(Heliotrope.plan(&problem.clone())));
+    }
+
+    #[test]
+    fn no_deadline_is_missed_that_some_order_keeps(
+        jobs in proptest::collection::vec((1..8_i64, 1..6_i64, 0..14_i64), 1..6),
+    ) {
+        // one row, whole kilowatts, no hosts and no idle draw: what the brute force knows
+        let (tree, mut pools) = site([steady(10_500), steady(6_100), steady(6_100)], 0);
+        pools.truncate(1);
+        pools[0] = Pool { idle: Watts(0), host_extra: Watts(0), accelerators: 64, ..pools[0].clone() };
+        let jobs: Vec<(i64, i64, i64)> =
+            jobs.into_iter().map(|(slots, kw, slack)| (slots * SLOT, kw * 1000, (slots + slack) * SLOT)).collect();
+        let workloads = jobs.iter().enumerate().map(|(i, (length, watts, by))| Workload {
+            id: format!("w{i}").into(),
+            priority: 0,
+            arrival: Moment(0),
+            remaining: Seconds(*length),
+            choices: vec![one_pool(*watts)],
+            running: None,
+            suspension: Suspension::ForCapOnly,
+            finish_by: Some(Moment(*by)),
+        }).collect();
+        let problem = problem(tree, pools, workloads);
+        let plan = Heliotrope.plan(&problem);
+        prop_assert_eq!(check(&problem, &plan), vec![]);
+        prop_assert_eq!(plan.misses(), fewest_misses(&jobs, 6000));
+    }
+
+    #[test]
+    fn a_cycle_never_starts_over_a_cap_and_explains_everyone(problem in world()) {
+        let decided = cycle(&problem, &Heliotrope, Seconds::ZERO);
+        prop_assert_eq!(decided.verdicts.len(), problem.workloads.len());
+        // carry the actions out and look: either nothing is over, or nothing that could be stopped still runs there
+        let mut after = problem.clone();
+        for action in &decided.actions {
+            match action {
+                Action::Suspend { id, .. } => {
+                    after.workloads.iter_mut().find(|w| w.id == *id).unwrap().running = None;
+                }
+                Action::Start { id, pool, .. } => {
+                    let running = Some(Running { pool: *pool, since: problem.now });
+                    after.workloads.iter_mut().find(|w| w.id == *id).unwrap().running = running;
+                }
+            }
+        }
+        let figures = cycle(&after, &RunNow, Seconds::ZERO);
+        let started = decided.actions.iter().any(|action| matches!(action, Action::Start { .. }));
+        for domain in &figures.domains {
+            if domain.committed > domain.cap {
+                prop_assert!(after.workloads.iter().all(|w| w.running.is_none()) || !problem.fixed.is_empty(),
+                    "{domain:?} after {:?}", decided.actions);
+                prop_assert!(!started);
+            }
+        }
+        for verdict in &decided.verdicts {
+            let text = verdict.reason.to_string();
+            prop_assert!(!text.is_empty());
+            prop_assert!(verdict.start.is_some() || matches!(verdict.reason.name(), "FitsNowhere" | "NoAccelerators" | "NoSuchAccelerator" | "CapFell"), "{verdict:?}");
+        }
+    }
+}
+
+/// One pool, so many watts.
+fn one_pool(watts: i64) -> PoolChoice {
+    PoolChoice { pool: PoolId(0), load: Load { watts: Watts(watts), accelerators: 1, hosts: 0 } }
+}
+
+fn one(slots: i64, slack: Option<i64>, divisible: bool) -> Vec<Workload> {
+    workloads(&[Sketch {
+        slots,
+        extra_seconds: 0,
+        accelerators: 4,
+        watts: 500,
+        slack,
+        divisible,
+        priority: 0,
+        running: None,
+    }])
+}
+
+/// 100 for two hours, 20 for one, 100 for two, 10 for one, then 100.
+fn two_valleys() -> Steps<i64> {
+    let hour = |h: i64| Moment(h * 3600);
+    Steps::new(
+        100_000_000,
+        [(hour(2), 20_000_000), (hour(3), 100_000_000), (hour(5), 10_000_000), (hour(6), 100_000_000)],
+    )
+}
+
+#[test]
+fn a_workload_that_can_wait_runs_in_the_valley() {
+    let (tree, pools) = site([steady(10_000), steady(6_000), steady(6_000)], 0);
+    let mut problem = problem(tree, pools, one(4, Some(40), false));
+    problem.price = two_valleys();
+    let plan = Heliotrope.plan(&problem);
+    assert_eq!(plan.entries[0].start(), Some(Moment(5 * 3600)));
+    let decided = cycle(&problem, &Heliotrope, Seconds::ZERO);
+    assert!(decided.actions.is_empty());
+    assert_eq!(decided.verdicts[0].reason.to_string(), "waits for greener supply, saves 90.0 %");
+}
+
+#[test]
+fn one_that_can_be_broken_uses_both_valleys() {
+    let (tree, pools) = site([steady(10_000), steady(6_000), steady(6_000)], 0);
+    let mut problem = problem(tree, pools, one(8, Some(40), true));
+    problem.price = two_valleys();
+    let plan = Heliotrope.plan(&problem);
+    let runs: Vec<_> = plan.entries[0].runs.iter().map(|run| (run.start.0 / 3600, run.end.0 / 3600)).collect();
+    assert_eq!(runs, [(2, 3), (5, 6)]);
+}
+
+#[test]
+fn one_that_said_nothing_starts_at_once_whatever_it_costs() {
+    let (tree, pools) = site([steady(10_000), steady(6_000), steady(6_000)], 0);
+    let mut problem = problem(tree, pools, one(4, None, false));
+    problem.price = two_valleys();
+    assert_eq!(Heliotrope.plan(&problem).entries[0].start(), Some(Moment(0)));
+}
+
+#[test]
+fn a_full_row_is_a_reason_with_a_number_and_a_time() {
+    let (tree, pools) = site([steady(10_000), steady(3_000), steady(900)], 0);
+    let mut all = one(4, None, false);
+    all.extend(one(4, None, false));
+    all[1].id = "w99".into();
+    let problem = problem(tree, pools, all);
+    let decided = cycle(&problem, &Heliotrope, Seconds::ZERO);
+    assert_eq!(decided.actions.len(), 1);
+    let waits = &decided.verdicts[1];
+    assert_eq!(waits.reason.to_string(), "needs 2300 W in row-a, 400 W free under its cap");
+    assert_eq!(waits.start, Some(Moment(3600)));
+}
+
+#[test]
+fn what_fits_nowhere_says_so() {
+    let (tree, pools) = site([steady(10_000), steady(1_500), steady(900)], 0);
+    let problem = problem(tree, pools, one(4, Some(4), false));
+    let decided = cycle(&problem, &Heliotrope, Seconds::ZERO);
+    assert_eq!(decided.verdicts[0].reason.to_string(), "needs 2300 W, and no pool could ever give more than 1200 W");
+}
+
+#[test]
+fn when_a_cap_falls_the_checkpointed_stop_first_and_protected_ones_never() {
+    let (tree, pools) = site([steady(3_600), steady(6_000), steady(6_000)], 0);
+    let mut all: Vec<Workload> = (0..3)
+        .flat_map(|i| {
+            let mut w = one(8, None, i == 1);
+            w[0].id = format!("w{i}").into();
+            w[0].running = Some(Running { pool: PoolId(i % 2), since: Moment(-3600 * (i as i64 + 1)) });
+            w
+        })
+        .collect();
+    all[2].suspension = Suspension::Never;
+    // 500 baseline + 2 × 300 rows; each draws 2,000 + 2 hosts of 150
+    let problem = problem(tree, pools, all);
+    let decided = cycle(&problem, &Heliotrope, Seconds::ZERO);
+    let stopped: Vec<_> = decided
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Suspend { id, .. } => Some(id.to_string()),
+            Action::Start { .. } => None,
+        })
+        .collect();
+    assert_eq!(stopped, ["w0", "w1"]);
+    let reason = &decided.verdicts[1].reason;
+    assert_eq!(reason.to_string(), "stopped to keep site under 3600 W (8000 W were committed)");
+}
+
+#[test]
+fn a_cap_that_will_fall_within_the_lead_counts_already() {
+    let mut cap = steady(10_000);
+    cap.update(Moment(30), Moment(4000), |_| Watts(2_000));
+    let (tree, pools) = site([cap, steady(6_000), steady(6_000)], 0);
+    let mut all = one(8, None, false);
+    all[0].running = Some(Running { pool: PoolId(0), since: Moment(-60) });
+    let problem = problem(tree, pools, all);
+    let stops = |lead| {
+        let decided = cycle(&problem, &Heliotrope, Seconds(lead));
+        decided.actions.iter().any(|action| matches!(action, Action::Suspend { .. }))
+    };
+    assert!(!stops(10));
+    assert!(stops(45));
+}
