@@ -2,5 +2,7 @@
 //! and onto what, the supply is green.
 
 pub mod core;
+pub mod signals;
 pub mod simulate;
 pub mod units;
+pub mod yaml;
