@@ -4,6 +4,7 @@
 //! The same code runs in the cluster and in the simulator.
 //!
 //! - [`domain`]: the electrical tree and its caps over time
+//! - [`forecast`]: what may be known of what comes
 //! - [`profile`]: what an accelerator draws and does at each limit
 //! - [`plan`]: when and where each workload runs
 //! - [`admit`]: who starts and who stops now, and why everyone else waits
@@ -11,6 +12,7 @@
 
 pub mod admit;
 pub mod domain;
+pub mod forecast;
 pub mod plan;
 pub mod profile;
 pub mod steps;
