@@ -1,3 +1,18 @@
 //! The same decisions in virtual time, on modelled accelerators.
+//!
+//! [`scenario`] is the file as written, [`setup`](setup()) what it means, [`run`] what happens, [`outcome`] what is left
+//! of it, [`summary`] and [`trace`] how it is told. The simulator is a library: the command line and the tests call it.
 
+mod bound;
+mod engine;
+mod meter;
 pub mod outcome;
+pub mod scenario;
+mod setup;
+pub mod summary;
+pub mod trace;
+mod work;
+
+pub use engine::run;
+pub use setup::{ReadFile, Setup, setup};
+pub use work::Job;

@@ -93,7 +93,9 @@ impl Document {
                     if at.is_null() {
                         *at = Value::Mapping(serde_yaml::Mapping::new());
                     }
-                    let map = at.as_mapping_mut().ok_or_else(|| wrong(&format!("`{key}` is a field, but there is no mapping")))?;
+                    let map = at
+                        .as_mapping_mut()
+                        .ok_or_else(|| wrong(&format!("`{key}` is a field, but there is no mapping")))?;
                     map.entry(Value::from(key)).or_insert(Value::Null)
                 }
                 Step::Index(index) => at
@@ -129,12 +131,7 @@ impl Document {
     /// A mistake in a field that was found after parsing.
     #[must_use]
     pub fn error(&self, field: &str, what: impl std::fmt::Display) -> YamlError {
-        YamlError {
-            file: self.file.clone(),
-            line: self.line(field),
-            field: field.to_owned(),
-            what: what.to_string(),
-        }
+        YamlError { file: self.file.clone(), line: self.line(field), field: field.to_owned(), what: what.to_string() }
     }
 
     /// The line of a field, or of the nearest thing around it that the text has.
@@ -182,7 +179,10 @@ mod tests {
     fn a_mistake_is_shown_where_it_was_made() {
         let document = Document::parse(TEXT, "site.yaml").unwrap();
         assert_eq!(document.read::<Site>().unwrap().domains[1], Domain { cap_watts: 2 });
-        assert_eq!(document.error("domains[1].capWatts", "too low").to_string(), "site.yaml:4: domains[1].capWatts: too low");
+        assert_eq!(
+            document.error("domains[1].capWatts", "too low").to_string(),
+            "site.yaml:4: domains[1].capWatts: too low"
+        );
         assert_eq!(document.error("domains[0].parent", "missing").line, Some(3));
         assert_eq!(document.error("", "empty").to_string(), "site.yaml:2: empty");
     }
@@ -203,7 +203,10 @@ mod tests {
         let mut document = Document::parse(TEXT, "site.yaml").unwrap();
         document.set("domains[0].capWatts=7").unwrap();
         assert_eq!(document.read::<Site>().unwrap().domains[0].cap_watts, 7);
-        assert_eq!(document.set("domains[9].capWatts=7").unwrap_err().to_string(), "--set domains[9].capWatts=7: there is no [9]");
+        assert_eq!(
+            document.set("domains[9].capWatts=7").unwrap_err().to_string(),
+            "--set domains[9].capWatts=7: there is no [9]"
+        );
         assert_eq!(document.set("nonsense").unwrap_err().to_string(), "--set nonsense: write path=value");
     }
 }

@@ -43,7 +43,10 @@ pub fn known_at(
     let first = hour;
     while hour < until {
         let next = hour + Seconds::HOUR;
-        changes.push((hour, if hour == first { actual.at(now) } else { guess(actual, known_from, hour, now, forecast, seed) }));
+        changes.push((
+            hour,
+            if hour == first { actual.at(now) } else { guess(actual, known_from, hour, now, forecast, seed) },
+        ));
         hour = next;
     }
     let highest = changes.iter().map(|(_, value)| *value).max().unwrap_or(highest);

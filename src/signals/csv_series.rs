@@ -112,9 +112,10 @@ pub fn read(text: &str, file: &str, format: Format, column: Option<&str>) -> Res
     let names: Vec<&str> = headers.iter().collect();
     let layout = format.layout(column, &names).map_err(|what| at(1, column, what))?;
     let find = |name: &str| {
-        names.iter().position(|header| *header == name).ok_or_else(|| {
-            at(1, Some(name), format!("is not there; the file has {}", names.join(", ")))
-        })
+        names
+            .iter()
+            .position(|header| *header == name)
+            .ok_or_else(|| at(1, Some(name), format!("is not there; the file has {}", names.join(", "))))
     };
     let (time_column, value_column) = (find(layout.time)?, find(&layout.value)?);
     let estimated_column = names.iter().position(|header| *header == "Data Estimated");
@@ -135,7 +136,9 @@ pub fn read(text: &str, file: &str, format: Format, column: Option<&str>) -> Res
                 _ if between == Seconds::ZERO => Some(format!("{moment} is there twice")),
                 _ if between < Seconds::ZERO => Some(format!("{moment} comes after {last}: the rows are not in order")),
                 Some(step) if between > step => Some(format!("a gap: nothing between {last} and {moment}")),
-                Some(step) if between < step => Some(format!("{moment} comes {between} after the last row, the others {step}")),
+                Some(step) if between < step => {
+                    Some(format!("{moment} comes {between} after the last row, the others {step}"))
+                }
                 _ => None,
             };
             if let Some(what) = wrong {
@@ -198,7 +201,8 @@ mod tests {
     use super::*;
 
     fn carbon_csv(rows: &[(&str, &str)]) -> String {
-        let head = "Datetime (UTC),Carbon Intensity gCO₂eq/kWh (direct),Carbon Intensity gCO₂eq/kWh (LCA),Data Estimated";
+        let head =
+            "Datetime (UTC),Carbon Intensity gCO₂eq/kWh (direct),Carbon Intensity gCO₂eq/kWh (LCA),Data Estimated";
         let rows = rows.iter().map(|(time, value)| format!("\n{time},1,{value},true"));
         std::iter::once(head.to_owned()).chain(rows).collect()
     }
@@ -229,11 +233,25 @@ mod tests {
             (vec![(t[0], "1"), (t[1], "")], format!("{lca}the value is missing")),
             (vec![(t[0], "1"), (t[1], "x")], format!("{lca}`x` is not a number")),
             (vec![(t[0], "1"), (t[1], "-4")], format!("{lca}-4 gCO2e/kWh is below 0: it can't be meant")),
-            (vec![(t[0], "1"), (t[1], "425200")], format!("{lca}425200 gCO2e/kWh is above 5000: another unit must be meant")),
-            (vec![(t[0], "1"), (t[1], "1"), (t[3], "1")], format!("c.csv:4: {time}a gap: nothing between 2022-01-01T01:00:00Z and 2022-01-01T04:00:00Z")),
-            (vec![(t[1], "1"), (t[0], "1")], format!("c.csv:3: {time}2022-01-01T00:00:00Z comes after 2022-01-01T01:00:00Z: the rows are not in order")),
+            (
+                vec![(t[0], "1"), (t[1], "425200")],
+                format!("{lca}425200 gCO2e/kWh is above 5000: another unit must be meant"),
+            ),
+            (
+                vec![(t[0], "1"), (t[1], "1"), (t[3], "1")],
+                format!("c.csv:4: {time}a gap: nothing between 2022-01-01T01:00:00Z and 2022-01-01T04:00:00Z"),
+            ),
+            (
+                vec![(t[1], "1"), (t[0], "1")],
+                format!(
+                    "c.csv:3: {time}2022-01-01T00:00:00Z comes after 2022-01-01T01:00:00Z: the rows are not in order"
+                ),
+            ),
             (vec![(t[0], "1"), (t[0], "1")], format!("c.csv:3: {time}2022-01-01T00:00:00Z is there twice")),
-            (vec![("2106-02-07 06:28:15", "1")], format!("c.csv:2: {time}2106-02-07T06:28:15Z is not between 2000 and 2105")),
+            (
+                vec![("2106-02-07 06:28:15", "1")],
+                format!("c.csv:2: {time}2106-02-07T06:28:15Z is not between 2000 and 2105"),
+            ),
             (vec![("yesterday", "1")], format!("c.csv:2: {time}`yesterday` is not a time such as 2022-01-01 00:00:00")),
             (vec![], "c.csv:2: the file has no rows".to_owned()),
         ] {

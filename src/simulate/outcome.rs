@@ -119,3 +119,15 @@ impl WorkloadOutcome {
         }
     }
 }
+
+impl Outcome {
+    /// What the site draws: all roots together.
+    #[must_use]
+    pub fn site_draw(&self) -> Steps<Watts> {
+        let roots: Vec<&DomainOutcome> = self.domains.iter().filter(|domain| domain.parent.is_none()).collect();
+        let mut moments = vec![self.start];
+        roots.iter().for_each(|root| moments.extend(root.draw.changes_between(self.start, self.end)));
+        let sum = |at: Moment| roots.iter().map(|root| root.draw.at(at)).sum();
+        Steps::new(sum(self.start), moments.into_iter().map(|at| (at, sum(at))).collect::<Vec<_>>())
+    }
+}

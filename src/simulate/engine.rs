@@ -1,0 +1,394 @@
+//! Virtual time: from one moment at which something happens to the next, with the same `cycle` as in a cluster.
+
+use super::bound::lower_bound;
+use super::meter::{InUse, Meter};
+use super::outcome::{DomainOutcome, Outcome, WorkloadOutcome};
+use super::setup::Setup;
+use super::work::Job;
+use crate::core::admit::{Action, Cycle, Reason, cycle};
+use crate::core::domain::DomainId;
+use crate::core::forecast::{Forecast, known_at};
+use crate::core::plan::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Running, Workload};
+use crate::core::steps::Steps;
+use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The weight of carbon where a scenario has a carbon signal but neither a price nor a price of carbon: with nothing
+/// else to weigh it against, any weight gives the same plans. Costs are then not charged for it.
+const CARBON_ALONE: PricePerTonne = PricePerTonne::units(100);
+
+/// A job in the course of the run.
+struct Progress<'a> {
+    job: &'a Job,
+    /// What is left to do, as it truly is.
+    left: Seconds,
+    running: Option<Running>,
+    runs: Vec<(PoolId, Moment, Moment)>,
+    finished: Option<Moment>,
+    waits: Vec<(&'static str, String, Seconds)>,
+}
+
+/// Runs a scenario under a policy. `tell` hears how far it is, in thousandths.
+#[must_use]
+pub fn run(setup: &Setup, policy: &dyn Policy, tell: &dyn Fn(u64)) -> Outcome {
+    let mut engine = Engine::new(setup, policy);
+    let mut now = setup.start;
+    while now < setup.end {
+        engine.step(now);
+        let next = engine.next_event(now).min(setup.end);
+        engine.advance(now, next);
+        let span = (setup.end - setup.start).0.max(1);
+        tell(((next - setup.start).0 * 1000 / span).unsigned_abs());
+        now = next;
+    }
+    engine.finish(now);
+    engine.outcome()
+}
+
+struct Engine<'a> {
+    setup: &'a Setup,
+    policy: &'a dyn Policy,
+    /// All jobs by arrival; those before `arrived` are there.
+    jobs: Vec<Progress<'a>>,
+    arrived: usize,
+    meter: Meter<'a>,
+    price: Steps<i64>,
+    plan: Option<Arc<PowerPlan>>,
+    verdicts: BTreeMap<usize, (&'static str, String)>,
+    last_thorough: Option<Moment>,
+    suspensions: u64,
+    plans: u64,
+}
+
+impl<'a> Engine<'a> {
+    fn new(setup: &'a Setup, policy: &'a dyn Policy) -> Self {
+        let jobs = setup.jobs.iter().map(|job| Progress {
+            job,
+            left: job.length,
+            running: None,
+            runs: Vec::new(),
+            finished: None,
+            waits: Vec::new(),
+        });
+        Self {
+            setup,
+            policy,
+            jobs: jobs.collect(),
+            arrived: 0,
+            meter: Meter::new(&setup.tree, &setup.pools),
+            price: price_over_time(setup),
+            plan: None,
+            verdicts: BTreeMap::new(),
+            last_thorough: None,
+            suspensions: 0,
+            plans: 0,
+        }
+    }
+
+    /// What happens at one moment: ends, arrivals, one cycle and its actions.
+    fn step(&mut self, now: Moment) {
+        self.finish(now);
+        while self.jobs.get(self.arrived).is_some_and(|progress| progress.job.arrival <= now) {
+            self.arrived += 1;
+        }
+        let active: Vec<usize> = (0..self.arrived).filter(|i| self.jobs[*i].finished.is_none()).collect();
+        self.verdicts.clear();
+        if !active.is_empty() {
+            // thorough once an hour: signals are hourly, so in between only arrivals make a difference
+            let hour = now.floor(Seconds::HOUR);
+            let thorough = self.last_thorough != Some(hour);
+            if thorough {
+                self.last_thorough = Some(hour);
+            }
+            let (problem, order) = self.problem(now, &active, thorough);
+            let decided = cycle(&problem, self.policy, Seconds::ZERO);
+            self.plans += 1;
+            self.carry_out(now, &decided, &order);
+        }
+        let in_use = self.in_use();
+        self.meter.read(now, &in_use);
+    }
+
+    /// The world as the planner sees it, and which job each of its workloads is.
+    fn problem(&self, now: Moment, active: &[usize], thorough: bool) -> (Problem, Vec<usize>) {
+        let mut order = active.to_vec();
+        order.sort_by(|a, b| self.jobs[*a].job.id.cmp(&self.jobs[*b].job.id));
+        let workloads = order.iter().map(|i| self.workload(&self.jobs[*i])).collect();
+        let until = now + Seconds(7 * Seconds::DAY.0); // longer than any wait: nothing is planned on what lies beyond
+        let price = match self.setup.forecast {
+            Forecast::Perfect => self.price.clone(),
+            forecast => known_at(&self.price, self.setup.start, now, until, forecast, self.setup.seed),
+        };
+        let problem = Problem {
+            now,
+            seed: self.setup.seed,
+            slot: self.setup.slot,
+            horizon: until - now,
+            tree: self.setup.tree.clone(),
+            pools: self.setup.pools.clone(),
+            price,
+            intensity: self.setup.intensity(),
+            delay_cost_per_hour: self.setup.delay_cost_per_hour,
+            workloads,
+            fixed: Vec::new(),
+            thorough,
+            previous: self.plan.clone(),
+        };
+        (problem, order)
+    }
+
+    fn workload(&self, progress: &Progress<'_>) -> Workload {
+        let job = progress.job;
+        let done = job.length - progress.left;
+        // who outlives what is believed is believed to need one slot more
+        let remaining =
+            if job.believed == job.length { progress.left } else { (job.believed - done).max(self.setup.slot) };
+        let pools = self.setup.pools.iter().zip(&self.setup.models).enumerate();
+        let choices = pools
+            .filter(|(_, (_, model))| job.model.as_ref().is_none_or(|wanted| wanted == *model))
+            .map(|(i, (pool, _))| {
+                let per_node = (pool.accelerators / pool.nodes.max(1)).max(1);
+                let hosts = job.accelerators.div_ceil(per_node);
+                PoolChoice { pool: PoolId(i), load: Load { watts: job.watts, accelerators: job.accelerators, hosts } }
+            })
+            .collect();
+        Workload {
+            id: job.id.clone(),
+            priority: job.priority,
+            arrival: job.arrival,
+            remaining,
+            choices,
+            running: progress.running,
+            suspension: job.suspension,
+            finish_by: job.finish_by,
+        }
+    }
+
+    fn carry_out(&mut self, now: Moment, decided: &Cycle, order: &[usize]) {
+        let which = |id: &str| order.iter().copied().find(|i| *self.setup.jobs[*i].id == *id);
+        for action in &decided.actions {
+            match action {
+                Action::Suspend { id, .. } => {
+                    if let Some(progress) = which(id).map(|i| &mut self.jobs[i]) {
+                        progress.running = None;
+                        self.suspensions += 1;
+                    }
+                }
+                Action::Start { id, pool, .. } => {
+                    if let Some(progress) = which(id).map(|i| &mut self.jobs[i]) {
+                        progress.running = Some(Running { pool: *pool, since: now });
+                        progress.runs.push((*pool, now, now));
+                    }
+                }
+            }
+        }
+        for (verdict, i) in decided.verdicts.iter().zip(order) {
+            if !matches!(verdict.reason, Reason::Running | Reason::Starting) {
+                self.verdicts.insert(*i, (verdict.reason.name(), verdict.reason.to_string()));
+            }
+        }
+        self.plan = Some(decided.plan.clone());
+    }
+
+    /// The next moment at which anything can change.
+    fn next_event(&self, now: Moment) -> Moment {
+        let arrival = self.jobs.get(self.arrived).map(|progress| progress.job.arrival);
+        let running = self.jobs[..self.arrived].iter().filter(|progress| progress.running.is_some());
+        let finish = running.map(|progress| now + progress.left).min();
+        let caps = self.setup.tree.iter().filter_map(|(_, domain)| domain.spec.cap.next_change(now)).min();
+        let planned = self.plan.iter().flat_map(|plan| &plan.entries).flat_map(|entry| &entry.runs);
+        let planned = planned.flat_map(|run| [run.start, run.end]).filter(|at| *at > now).min();
+        let waits = self.jobs[..self.arrived].iter().any(|progress| progress.finished.is_none());
+        let tick =
+            (waits && self.setup.forecast != Forecast::Perfect).then(|| (now + Seconds(1)).ceil(self.setup.slot));
+        let events = [arrival, finish, caps, planned, tick];
+        events.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(Moment::FAR_FUTURE)
+    }
+
+    fn advance(&mut self, from: Moment, to: Moment) {
+        let span = to - from;
+        for (i, progress) in self.jobs[..self.arrived].iter_mut().enumerate() {
+            if progress.running.is_some() {
+                progress.left -= span;
+                if let Some(last) = progress.runs.last_mut() {
+                    last.2 = to;
+                }
+            } else if let Some((name, text)) = self.verdicts.get(&i) {
+                match progress.waits.iter_mut().find(|(known, ..)| known == name) {
+                    Some(known) => known.2 += span,
+                    None => progress.waits.push((name, text.clone(), span)),
+                }
+            }
+        }
+    }
+
+    /// Ends what has nothing left to do.
+    fn finish(&mut self, now: Moment) {
+        for progress in &mut self.jobs[..self.arrived] {
+            if progress.running.is_some() && progress.left <= Seconds::ZERO {
+                progress.running = None;
+                progress.finished = Some(now);
+            }
+        }
+    }
+
+    fn in_use(&self) -> InUse {
+        let mut in_use = InUse::new();
+        for progress in &self.jobs[..self.arrived] {
+            if let Some(running) = progress.running {
+                let sum = in_use.entry(running.pool.0).or_default();
+                sum.0 += progress.job.watts.0;
+                sum.1 += u64::from(progress.job.accelerators);
+            }
+        }
+        in_use
+    }
+
+    fn outcome(self) -> Outcome {
+        let setup = self.setup;
+        let idle = self.meter.draw(&InUse::new());
+        let draws = self.meter.into_steps();
+        let roots: Vec<DomainId> =
+            setup.tree.iter().filter(|(_, domain)| domain.parent.is_none()).map(|(id, _)| id).collect();
+        let bill = bill(setup, &roots, &draws);
+        let idle: Watts = roots.iter().map(|root| idle[root.0]).sum();
+        let (start, end) = (setup.start, setup.end);
+        let domains = setup.tree.iter().zip(draws).map(|((_, domain), draw)| {
+            let (mut over, mut over_energy) = (Seconds::ZERO, Joules::ZERO);
+            for (from, to, cap) in domain.spec.cap.pieces(start, end) {
+                for (from, to, watts) in draw.pieces(from, to).filter(|(.., watts)| *watts > cap) {
+                    over += to - from;
+                    over_energy += (watts - cap).over(to - from);
+                }
+            }
+            DomainOutcome {
+                name: domain.spec.name.clone(),
+                parent: domain.spec.parent.clone(),
+                cap: domain.spec.cap.clone(),
+                peak: draw.highest(start, end),
+                draw,
+                over,
+                over_energy,
+            }
+        });
+        let domains = domains.collect();
+        let intensity = setup.intensity();
+        let workloads = self.jobs.into_iter().map(|progress| workload_outcome(setup, intensity.as_ref(), progress));
+        Outcome {
+            policy: self.policy.name().to_owned(),
+            seed: setup.seed,
+            start,
+            end,
+            domains,
+            workloads: workloads.collect(),
+            price: setup.price.as_ref().map(|series| series.steps.clone()),
+            generation: setup.generation.clone(),
+            energy: bill.energy,
+            grid_energy: bill.grid,
+            carbon: bill.carbon,
+            energy_cost: bill.money,
+            carbon_cost: setup.carbon_price.map_or(Money::ZERO, |price| bill.carbon.at(price)),
+            lower_bound: lower_bound(setup, idle),
+            intensity,
+            suspensions: self.suspensions,
+            limit_changes: 0,
+            plans: self.plans,
+        }
+    }
+}
+
+/// Price of energy and of its carbon, per MWh. On-site generation makes that share of the root's cap free which it
+/// covers: a rule of thumb, since what it covers in truth depends on all that runs. The bill is exact.
+fn price_over_time(setup: &Setup) -> Steps<i64> {
+    let weight = match (setup.carbon_price, &setup.price) {
+        (Some(price), _) => price,
+        (None, None) => CARBON_ALONE,
+        (None, Some(_)) => PricePerTonne::default(),
+    };
+    let mut moments: Vec<Moment> = vec![setup.start];
+    for series in [&setup.carbon, &setup.price].into_iter().flatten() {
+        moments.extend(series.steps.changes_between(setup.start, setup.end));
+    }
+    if let Some(generation) = &setup.generation {
+        moments.extend(generation.changes_between(setup.start, setup.end));
+    }
+    let site: i64 =
+        setup.tree.iter().filter(|(_, d)| d.parent.is_none()).map(|(_, d)| d.spec.cap.at(setup.start).0).sum();
+    let at = |moment: Moment| {
+        let energy = setup.price.as_ref().map_or(0, |series| series.steps.at(moment));
+        let carbon =
+            setup.carbon.as_ref().map_or(0, |series| weight.per_mwh(CarbonIntensity(series.steps.at(moment))).0);
+        let price = energy + carbon;
+        let covered = setup.generation.as_ref().map_or(0, |steps| steps.at(moment).0.clamp(0, site));
+        price - price / site.max(1) * covered
+    };
+    let steps = Steps::new(at(setup.start), moments.into_iter().map(|moment| (moment, at(moment))).collect::<Vec<_>>());
+    let mut steps_until_end = steps;
+    let highest = steps_until_end.highest(setup.start, setup.end);
+    steps_until_end.update(setup.end, Moment::FAR_FUTURE, |_| highest);
+    steps_until_end
+}
+
+struct Bill {
+    energy: Joules,
+    grid: Joules,
+    carbon: GramsCo2e,
+    money: Money,
+}
+
+/// What the site drew, what of it came from the grid, its carbon and its price; exact, piece by piece.
+fn bill(setup: &Setup, roots: &[DomainId], draws: &[Steps<Watts>]) -> Bill {
+    let mut bill = Bill { energy: Joules::ZERO, grid: Joules::ZERO, carbon: GramsCo2e::ZERO, money: Money::ZERO };
+    let (start, end) = (setup.start, setup.end);
+    let mut moments: Vec<Moment> = vec![start, end];
+    roots.iter().for_each(|root| moments.extend(draws[root.0].changes_between(start, end)));
+    for series in [&setup.carbon, &setup.price].into_iter().flatten() {
+        moments.extend(series.steps.changes_between(start, end));
+    }
+    moments.extend(setup.generation.iter().flat_map(|steps| steps.changes_between(start, end)));
+    moments.sort_unstable();
+    moments.dedup();
+    for pair in moments.windows(2) {
+        let (from, span) = (pair[0], pair[1] - pair[0]);
+        let draw: Watts = roots.iter().map(|root| draws[root.0].at(from)).sum();
+        let own = setup.generation.as_ref().map_or(Watts::ZERO, |steps| steps.at(from));
+        let grid = (draw - own).max(Watts::ZERO).over(span);
+        bill.energy += draw.over(span);
+        bill.grid += grid;
+        bill.carbon += setup.carbon.as_ref().map_or(GramsCo2e::ZERO, |s| CarbonIntensity(s.steps.at(from)).of(grid));
+        bill.money += setup.price.as_ref().map_or(Money::ZERO, |s| PricePerMwh(s.steps.at(from)).of(grid));
+    }
+    bill
+}
+
+fn workload_outcome(
+    setup: &Setup,
+    intensity: Option<&Steps<CarbonIntensity>>,
+    progress: Progress<'_>,
+) -> WorkloadOutcome {
+    let job = progress.job;
+    let (mut energy, mut carbon) = (Joules::ZERO, GramsCo2e::ZERO);
+    let mut watts = job.watts;
+    for (pool, from, to) in &progress.runs {
+        let domain = &setup.tree.get(setup.pools[pool.0].domain).spec;
+        watts = job.watts.plus_permille(domain.overhead_permille);
+        energy += watts.over(*to - *from);
+        let pieces = intensity.into_iter().flat_map(|steps| steps.pieces(*from, *to));
+        carbon += pieces.map(|(a, b, intensity)| intensity.of(watts.over(b - a))).sum();
+    }
+    WorkloadOutcome {
+        id: job.id.clone(),
+        class: job.class.clone(),
+        arrival: job.arrival,
+        length: job.length,
+        accelerators: job.accelerators,
+        watts,
+        finish_by: job.finish_by,
+        runs: progress.runs.iter().map(|(pool, a, b)| (setup.pools[pool.0].name.clone(), *a, *b)).collect(),
+        finished: progress.finished,
+        carbon,
+        energy,
+        waits: progress.waits,
+    }
+}

@@ -1,0 +1,66 @@
+//! The simulator's own meter: what each domain draws, at every moment at which anything changes.
+//!
+//! It shares no code with the planner's books: it adds up what runs, up the tree, with its own arithmetic.
+
+use crate::core::domain::DomainTree;
+use crate::core::plan::Pool;
+use crate::core::steps::Steps;
+use crate::units::{Moment, Watts};
+use std::collections::BTreeMap;
+
+/// Draw of every domain over time, in the tree's order.
+#[derive(Debug)]
+pub(super) struct Meter<'a> {
+    tree: &'a DomainTree,
+    pools: &'a [Pool],
+    readings: Vec<Vec<(Moment, Watts)>>,
+}
+
+/// What runs in a pool: watts of its accelerators, and the number of accelerators.
+pub(super) type InUse = BTreeMap<usize, (i64, u64)>;
+
+impl<'a> Meter<'a> {
+    pub(super) fn new(tree: &'a DomainTree, pools: &'a [Pool]) -> Self {
+        Self { tree, pools, readings: vec![Vec::new(); tree.len()] }
+    }
+
+    /// Reads all domains at a moment.
+    pub(super) fn read(&mut self, at: Moment, in_use: &InUse) {
+        for (id, watts) in self.draw(in_use).into_iter().enumerate() {
+            if self.readings[id].last().is_none_or(|(_, last)| *last != watts) {
+                self.readings[id].push((at, watts));
+            }
+        }
+    }
+
+    /// What each domain draws. A child comes after its parent, so the sums are made from the end.
+    pub(super) fn draw(&self, in_use: &InUse) -> Vec<Watts> {
+        let mut through = vec![0_i64; self.tree.len()]; // what passes through a domain, without its overhead
+        let mut draws = vec![Watts::ZERO; self.tree.len()];
+        for (i, pool) in self.pools.iter().enumerate() {
+            let (watts, accelerators) = in_use.get(&i).copied().unwrap_or_default();
+            // jobs are packed: a host for each full set of accelerators, and one for the rest
+            let per_node = u64::from((pool.accelerators / pool.nodes.max(1)).max(1));
+            let hosts = i64::try_from(accelerators.div_ceil(per_node)).unwrap_or(i64::MAX);
+            through[pool.domain.0] += pool.idle.0 + watts + hosts * pool.host_extra.0;
+        }
+        let domains: Vec<_> = self.tree.iter().collect();
+        for (id, domain) in domains.into_iter().rev() {
+            let losses = (through[id.0] * i64::from(domain.spec.overhead_permille) + 999) / 1000;
+            let total = through[id.0] + losses + domain.spec.baseline.0;
+            draws[id.0] = Watts(total);
+            if let Some(parent) = domain.parent {
+                through[parent.0] += total;
+            }
+        }
+        draws
+    }
+
+    /// All readings, as draw over time.
+    pub(super) fn into_steps(self) -> Vec<Steps<Watts>> {
+        self.readings
+            .into_iter()
+            .map(|readings| Steps::new(readings.first().map_or(Watts::ZERO, |(_, watts)| *watts), readings))
+            .collect()
+    }
+}
