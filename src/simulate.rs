@@ -7,6 +7,7 @@ mod bound;
 mod engine;
 mod meter;
 pub mod outcome;
+pub mod report;
 pub mod scenario;
 mod setup;
 pub mod summary;

@@ -1,0 +1,55 @@
+//! The subcommands, one file each.
+
+mod demo;
+mod simulate;
+
+use clap::Subcommand;
+
+/// What heliotrope can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a scenario in virtual time and say what came of it.
+    Simulate(simulate::Simulate),
+    /// Simulate a day of a small illustrative site that is built in.
+    Demo(demo::Demo),
+}
+
+/// Why a command could not be carried out, in words for who typed it.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A mistake in a document.
+    #[error(transparent)]
+    Yaml(#[from] crate::yaml::YamlError),
+    /// A file that can't be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Anything else that was asked for and can't be.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl CommandError {
+    /// A file that can't be read or written.
+    fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |error| Self::File { path, error }
+    }
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// In words for who typed it.
+    pub fn run(self) -> Result<(), CommandError> {
+        match self {
+            Self::Simulate(simulate) => simulate.run(),
+            Self::Demo(demo) => demo.run(),
+        }
+    }
+}
