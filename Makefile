@@ -1,0 +1,13 @@
+# The commands of the README. `make` alone lists them.
+.DEFAULT_GOAL := help
+
+help:        ## lists the commands
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
+
+demo:        ## simulates a day of an illustrative site, prints the table and writes heliotrope-demo.html
+	@cargo run --quiet --release -- demo
+
+test:        ## everything: format, lints, licences, drift, all tests; ends with `N passed, N failed`
+	@bash tests/run.sh
+
+.PHONY: help demo test

@@ -1,0 +1,128 @@
+//! The arrows of the house: `units` uses nothing of ours, `core` only `units`, and neither knows Kubernetes, I/O,
+//! a clock or unseeded chance. Read from the sources themselves.
+
+use std::path::{Path, PathBuf};
+
+/// What may not be named below a folder, and why.
+const ARROWS: &[(&str, &[&str], &str)] = &[
+    ("src/units", &["crate::"], "units stand on nothing of ours"),
+    (
+        "src/core",
+        &[
+            "crate::api",
+            "crate::commands",
+            "crate::controller",
+            "crate::signals",
+            "crate::simulate",
+            "crate::web",
+            "crate::workloads",
+            "crate::yaml",
+            "crate::clock",
+        ],
+        "core uses only units",
+    ),
+    (
+        "src/core",
+        &[
+            "kube",
+            "k8s_openapi",
+            "tokio",
+            "nvml",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "std::io",
+            "std::process",
+            "SystemTime",
+            "Instant::now",
+            "Timestamp::now",
+            "Zoned::now",
+            "rand::",
+            "thread_rng",
+        ],
+        "core is pure: no Kubernetes, no I/O, no clock, no chance but a seed",
+    ),
+    ("src/units", &["kube", "tokio", "std::fs", "SystemTime", "Instant::now", "Timestamp::now"], "units are values"),
+    ("src/signals", &["std::fs", "std::net", "tokio", "kube"], "readers get text; reading files is the caller's"),
+    (
+        "src/simulate",
+        &["std::fs", "tokio", "kube", "crate::commands", "crate::clock"],
+        "the simulator is a library in virtual time",
+    ),
+    (
+        "src/simulate/meter.rs",
+        &["Ledger", "seen_from_above", "plus_permille"],
+        "the meter shares no code with the planner's books",
+    ),
+    (
+        "src/core/plan/checker.rs",
+        &["Ledger", "ledger::", "place::", "seen_from_above", "plus_permille"],
+        "the checker shares no code with the planner",
+    ),
+];
+
+fn sources(at: &Path, found: &mut Vec<PathBuf>) {
+    if at.is_dir() {
+        for entry in std::fs::read_dir(at).unwrap() {
+            sources(&entry.unwrap().path(), found);
+        }
+    } else if at.extension().is_some_and(|ending| ending == "rs") {
+        found.push(at.to_path_buf());
+    }
+}
+
+/// The lines of a file that are code: without comments, up to its unit tests.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        .enumerate()
+        .map(|(i, line)| (i + 1, line.split("//").next().unwrap_or("")))
+}
+
+fn offences(name: &str, text: &str, banned: &[&str], why: &str) -> Vec<String> {
+    code(text)
+        .flat_map(|(line, code)| {
+            let found = banned.iter().filter(move |word| code.contains(**word));
+            found.map(move |word| format!("{name}:{line}: `{word}`: {why}"))
+        })
+        .collect()
+}
+
+#[test]
+fn the_arrows_point_down() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = Vec::new();
+    for (place, banned, why) in ARROWS {
+        let mut files = Vec::new();
+        for at in [root.join(place), root.join(format!("{place}.rs"))] {
+            if at.exists() {
+                sources(&at, &mut files);
+            }
+        }
+        assert!(!files.is_empty(), "{place} is gone: mend the list of arrows");
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            all.extend(offences(&file.display().to_string(), &text, banned, why));
+        }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn an_arrow_that_points_up_is_seen() {
+    let text = "//! kube is fine in words\nuse kube::Client; // here it is not\n#[cfg(test)]\nuse kube::Api;\n";
+    assert_eq!(offences("x.rs", text, &["kube"], "why"), ["x.rs:2: `kube`: why"]);
+}
+
+#[test]
+fn files_stay_small_enough_to_read() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let long: Vec<String> = files
+        .iter()
+        .map(|file| (file, std::fs::read_to_string(file).unwrap().lines().count()))
+        .filter(|(_, lines)| *lines > 550)
+        .map(|(file, lines)| format!("{} has {lines} lines", file.display()))
+        .collect();
+    assert!(long.is_empty(), "one idea a file: {}", long.join(", "));
+}
