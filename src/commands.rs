@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod crds;
 mod demo;
 mod simulate;
 
@@ -12,6 +13,8 @@ pub enum Command {
     Simulate(simulate::Simulate),
     /// Simulate a day of a small illustrative site that is built in.
     Demo(demo::Demo),
+    /// Print or write the CustomResourceDefinitions.
+    Crds(crds::Crds),
 }
 
 /// Why a command could not be carried out, in words for who typed it.
@@ -50,6 +53,7 @@ impl Command {
         match self {
             Self::Simulate(simulate) => simulate.run(),
             Self::Demo(demo) => demo.run(),
+            Self::Crds(crds) => crds.run(),
         }
     }
 }

@@ -115,7 +115,8 @@ pub fn read(text: &str, file: &str, format: Format, column: Option<&str>) -> Res
         names
             .iter()
             .position(|header| *header == name)
-            .ok_or_else(|| at(1, Some(name), format!("is not there; the file has {}", names.join(", "))))
+            .ok_or_else(|| let there = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            at(1, Some(name), format!("is not there; the file has {there}")))
     };
     let (time_column, value_column) = (find(layout.time)?, find(&layout.value)?);
     let estimated_column = names.iter().position(|header| *header == "Data Estimated");

@@ -183,7 +183,10 @@ fn waits(problem: &Problem, now: &Ledger<'_>, planned: &mut Ledger<'_>, workload
     each_run(workload, entry, problem.now, |pool, load, from, to| planned.remove(pool, load, from, to));
     let until = problem.now + workload.remaining;
     let open = workload.choices.iter().find(|choice| planned.fits(choice.pool, choice.load, problem.now, until));
-    let taken = workload.choices.iter().find_map(|c| planned.shortage(c.pool, c.load, problem.now, until));
+    // where there is none, what stands in the way in the pool it is planned into
+    let mut nearest: Vec<_> = workload.choices.iter().collect();
+    nearest.sort_by_key(|choice| choice.pool != run.pool);
+    let taken = nearest.into_iter().find_map(|c| planned.shortage(c.pool, c.load, problem.now, until));
     each_run(workload, entry, problem.now, |pool, load, from, to| planned.add(pool, load, from, to));
     match (open, taken) {
         (None, Some(shortage)) => {

@@ -113,6 +113,7 @@ impl std::fmt::Display for Reason {
             Self::CapFell { domain, committed, cap } => {
                 write!(f, "stopped to keep {domain} under {cap} ({committed} were committed)")
             }
+            Self::PausedForSupply { saves_permille: 0 } => f.write_str("paused so that others keep their deadlines"),
             Self::PausedForSupply { saves_permille } => {
                 write!(f, "paused for greener supply, saves {}.{} %", saves_permille / 10, saves_permille % 10)
             }

@@ -1,0 +1,59 @@
+//! The custom resources: group `heliotrope.dev`, version `v1alpha1`, one file a kind.
+//!
+//! Amounts are integers with their unit in the name; ratios are thousandths. Each field's description is what
+//! `kubectl explain` shows to whoever is on call. A mistake that can be seen in one object is refused by the API server
+//! itself, by a CEL rule that says what to do. A kind is here only when something serves it.
+
+mod accelerator_profile;
+pub mod crds;
+mod grid_signal;
+mod llm_workload;
+mod power_domain;
+
+pub use accelerator_profile::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus, Knob, Point};
+pub use grid_signal::{
+    Basis, ConfigMapSource, FileSource, GridSignal, GridSignalSpec, GridSignalStatus, Provider, SignalFormat, What,
+};
+pub use llm_workload::{
+    Checkpoint, LLMWorkload, LLMWorkloadSpec, LLMWorkloadStatus, Phase, Replicas, WorkloadClass, WorkloadRef,
+};
+pub use power_domain::{
+    Baseline, CapSchedule, CapWindow, Day, Grant, Ledger, Mode, NodeClass, NodeSelector, PowerDomain, PowerDomainSpec,
+    PowerDomainStatus, SignalRefs,
+};
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// A list of `metav1.Condition`s: one for each type, so that two writers of different types don't lose each other's.
+fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "description": "What is true of this object now, one entry for each type.",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "description": "One thing that is true, false or not known.",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {"type": "string", "maxLength": 316, "description": "What it is about."},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it is true."},
+                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0, "description": "The generation of the spec that this was said of."},
+                "lastTransitionTime": {"type": "string", "format": "date-time", "maxLength": 64, "description": "When the status last changed."},
+                "reason": {"type": "string", "minLength": 1, "maxLength": 1024, "description": "Why, in one CamelCase word."},
+                "message": {"type": "string", "maxLength": 32768, "description": "Why, in words and numbers."}
+            }
+        }
+    })
+}
+
+/// Labels by name. Keys can't be bounded by a schema; the API server bounds labels itself.
+fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "Labels that a node must have, all of them.",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 63, "description": "The value that the label must have."}
+    })
+}

@@ -1,0 +1,166 @@
+//! Every mistake in a scenario gives one message that names file, line and field; exit status 2, nothing written.
+
+use std::path::Path;
+use std::process::Command;
+
+const SITE: &str = "\
+apiVersion: heliotrope.dev/v1alpha1
+kind: Scenario
+start: 2026-04-14T15:00:00Z
+duration: 4h
+site:
+  domains:
+    - {name: site, capWatts: 10 kW}
+    - {name: row, parent: site, capWatts: 8000}
+  pools:
+    - {name: row, nodes: 1, acceleratorsPerNode: 8, domain: row}
+signals:
+  carbon: {file: carbon.csv, format: electricity-maps-csv}
+workloads:
+  - {name: a, expectedDurationSeconds: 3600, wattsPerAccelerator: 500}
+";
+
+const HEADER: &str = "Datetime (UTC),Carbon Intensity gCO₂eq/kWh (LCA)";
+
+fn hours(values: [&str; 4]) -> String {
+    let rows = values.iter().enumerate().map(|(i, value)| format!("2026-04-14 {}:00:00,{value}\n", 15 + i));
+    format!("{HEADER}\n{}", rows.collect::<String>())
+}
+
+/// Runs a scenario made of [`SITE`] with one text changed; what it says on standard error.
+fn said(from: &str, to: &str, carbon: &str) -> String {
+    assert!(SITE.contains(from), "{from}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("site.yaml"), SITE.replacen(from, to, 1)).unwrap();
+    std::fs::write(folder.path().join("carbon.csv"), carbon).unwrap();
+    let args = ["simulate", "site.yaml", "--json", "out.json", "--report", "out.html", "--trace", "out.csv"];
+    let output = Command::new(env!("CARGO_BIN_EXE_heliotrope")).args(args).current_dir(folder.path()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() {
+        return "accepted".to_owned();
+    }
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+    assert_eq!(error.lines().count(), 1, "one message: {error}");
+    for name in ["out.json", "out.html", "out.csv"] {
+        assert!(!Path::new(&folder.path().join(name)).exists(), "{name} was written all the same");
+    }
+    error.trim_end().trim_start_matches("heliotrope: ").to_owned()
+}
+
+#[test]
+fn the_scenario_itself_is_fine() {
+    assert_eq!(said("", "", &hours(["1", "2", "3", "4"])), "accepted");
+}
+
+#[test]
+fn each_mistake_in_the_scenario_is_named() {
+    let fine = hours(["1", "2", "3", "4"]);
+    for (from, to, expected) in [
+        (
+            "capWatts: 8000",
+            "capWats: 8000",
+            "site.yaml:8: site.domains[1].capWats: unknown field `capWats`, expected one of `name`, `parent`, `capWatts`, `baselineWatts`, `overheadPermille`, `capSchedule`",
+        ),
+        (
+            "capWatts: 8000",
+            "capWatts: 8 kWh",
+            "site.yaml:8: site.domains[1].capWatts: `8 kWh` is energy, but power is needed here: write a power such as 800 W, 12 kW or 1.2 MW",
+        ),
+        ("capWatts: 8000", "capWatts: -8000", "site.yaml:8: site.domains[1].capWatts: -8000 W is negative"),
+        (
+            "capWatts: 8000",
+            "capWatts: .nan",
+            "site.yaml:8: site.domains[1].capWatts: .nan is not a whole number of watts up to 10 GW",
+        ),
+        (
+            "capWatts: 8000",
+            "capWatts: 8000.5",
+            "site.yaml:8: site.domains[1].capWatts: 8000.5 is not a whole number of watts up to 10 GW",
+        ),
+        (
+            "name: site, capWatts",
+            "name: site, parent: row, capWatts",
+            "site.yaml:7: site.domains[0].parent: domain `site`: its parents form a cycle: site -> row -> site",
+        ),
+        (
+            "parent: site",
+            "parent: hall",
+            "site.yaml:8: site.domains[1].parent: domain `row`: its parent `hall` does not exist (or is itself refused)",
+        ),
+        (
+            "name: row, parent",
+            "name: site, parent",
+            "site.yaml:8: site.domains[1].name: domain `site` is there twice: give each domain a name of its own",
+        ),
+        (
+            "capWatts: 8000",
+            "capWatts: 8000, baselineWatts: 9000",
+            "site.yaml:8: site.domains[1].capWatts: domain `row`: the cap of 8000 W from the start on is below its baseline of 9000 W: nothing could ever run",
+        ),
+        ("domain: row", "domain: raw", "site.yaml:10: site.pools[0].domain: there is no domain `raw`"),
+        (
+            "file: carbon.csv",
+            "file: carbn.csv",
+            "site.yaml:12: signals.carbon.file: `carbn.csv` can't be read: No such file or directory (os error 2)",
+        ),
+        ("duration: 4h", "duration: 4", "site.yaml:4: duration: invalid type: integer `4`, expected a string"),
+        (
+            "duration: 4h",
+            "duration: 4 weeks",
+            "site.yaml:4: duration: `weeks` in `4 weeks` is not a unit of time: write a duration such as 90s, 15m, 2h30m or 2d",
+        ),
+        (
+            "duration: 4h",
+            "duration: 5h",
+            "site.yaml:12: signals.carbon: is known from 2026-04-14T15:00:00Z until 2026-04-14T19:00:00Z, and the scenario needs 2026-04-14T15:00:00Z until 2026-04-14T20:00:00Z",
+        ),
+        (
+            "start: 2026-04-14T15:00:00Z",
+            "start: today",
+            "site.yaml:3: start: `today` is not a time such as 2022-10-19T16:00:00Z: ",
+        ),
+        ("kind: Scenario", "kind: Scene", "site.yaml:2: kind: unknown variant `Scene`, expected `Scenario`"),
+        (
+            "wattsPerAccelerator: 500",
+            "maxDelaySeconds: 5",
+            "site.yaml:14: workloads[0].wattsPerAccelerator: give either wattsPerAccelerator or profile",
+        ),
+        (
+            "signals:",
+            "faults: [{what: reboot}]\nsignals:",
+            "site.yaml:11: faults: this version simulates no faults: leave the list empty",
+        ),
+        (
+            "signals:",
+            "policy: greedy\nsignals:",
+            "site.yaml:11: policy: `greedy` is not a policy; there are heliotrope, run-now",
+        ),
+        (
+            "signals:",
+            "events: [{domain: raw, start: 2026-04-14T16:00:00Z, end: 2026-04-14T17:00:00Z, target: {capWatts: 1}}]\nsignals:",
+            "site.yaml:11: events[0].domain: there is no domain `raw`",
+        ),
+    ] {
+        let found = said(from, to, &fine);
+        assert!(found.starts_with(expected), "{to}:\n found {found}\nwanted {expected}");
+    }
+}
+
+#[test]
+fn each_mistake_in_a_signal_is_named() {
+    let value = "column `Carbon Intensity gCO₂eq/kWh (LCA)`: ";
+    let gap = format!("{HEADER}\n2026-04-14 15:00:00,1\n2026-04-14 16:00:00,1\n2026-04-14 18:00:00,1\n");
+    let shuffled = format!("{HEADER}\n2026-04-14 15:00:00,1\n2026-04-14 17:00:00,1\n2026-04-14 16:00:00,1\n");
+    for (carbon, expected) in [
+        (hours(["1", "NaN", "3", "4"]), format!("carbon.csv:3: {value}`NaN` is not a number that can be used")),
+        (hours(["1", "2", "-3", "4"]), format!("carbon.csv:4: {value}-3 gCO2e/kWh is below 0: it can't be meant")),
+        (hours(["1", "2", "3", "400000"]), format!("carbon.csv:5: {value}400000 gCO2e/kWh is above 5000: another unit must be meant")),
+        (gap, "carbon.csv:4: column `Datetime (UTC)`: a gap: nothing between 2026-04-14T16:00:00Z and 2026-04-14T18:00:00Z".to_owned()),
+        (shuffled, "carbon.csv:4: column `Datetime (UTC)`: 2026-04-14T16:00:00Z comes after 2026-04-14T17:00:00Z: the rows are not in order".to_owned()),
+        (String::new(), "carbon.csv:1: column `Datetime (UTC)`: is not there; the file has nothing".to_owned()),
+    ] {
+        let found = said("", "", &carbon);
+        assert_eq!(found, format!("site.yaml:12: signals.carbon: {expected}"), "{carbon}");
+    }
+}

@@ -1,0 +1,205 @@
+//! The simulator on real traces and on the built-in site, through the command as people call it.
+
+mod common;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn heliotrope(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_heliotrope")).args(args).output().unwrap()
+}
+
+fn example(path: &str) -> String {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(path).display().to_string()
+}
+
+fn json(args: &[&str]) -> (Value, Vec<u8>) {
+    let output = heliotrope(&[args, &["--json", "-"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (serde_json::from_slice(&output.stdout).unwrap(), output.stdout)
+}
+
+fn zone(zone: &str) -> String {
+    format!("signals.carbon.file=../../../shared/data/carbon/{zone}_2022_hourly.csv")
+}
+
+/// The published figures of run-at-once on this trace: zone, kg at 1 kW a unit (the README of the shared data).
+const RUN_AT_ONCE: [(&str, f64); 3] = [("US-CAL-CISO", 988.4), ("DE-LU", 1331.9), ("KR", 1372.0)];
+
+#[test]
+fn run_now_without_a_cap_is_the_published_run_at_once() {
+    if common::shared().is_none() {
+        return;
+    }
+    let free: Vec<String> = (0..3).map(|i| format!("site.domains[{i}].capWatts=1000000")).collect();
+    for (name, carbon) in RUN_AT_ONCE {
+        let pai = example("eval/pai.yaml");
+        let signal = zone(name);
+        let mut args = vec!["simulate", &pai, "--policy", "run-now", "--set", &signal];
+        free.iter().for_each(|set| args.extend(["--set", set]));
+        let (summary, _) = json(&args);
+        let found = summary["carbonKg"].as_f64().unwrap();
+        assert!((found - carbon).abs() < 0.05, "{name}: {found} kg, published {carbon}");
+        assert_eq!(summary["jobsFinished"], 1000);
+        assert_eq!(summary["meanWaitHours"], 0.0);
+    }
+}
+
+#[test]
+fn a_month_of_real_jobs_stays_under_its_cap_and_follows_the_signal() {
+    if common::shared().is_none() {
+        return;
+    }
+    // what a tenth less than measured would be: the planner may change, but not lose what it had
+    for (name, least) in [("US-CAL-CISO", 16.0), ("DE-LU", 9.6), ("KR", 3.3)] {
+        let pai = example("eval/pai.yaml");
+        let signal = zone(name);
+        let (summary, bytes) = json(&["simulate", &pai, "--set", &signal]);
+        assert_eq!(summary["secondsOverCap"], 0, "{name}");
+        assert_eq!(summary["wattSecondsOverCap"], 0, "{name}");
+        assert!(summary["peakWatts"].as_i64().unwrap() <= 34_000, "{name}");
+        assert_eq!(summary["jobsFinished"], 1000, "{name}");
+        assert_eq!(summary["deadlineMisses"], 0, "{name}");
+        assert_eq!(summary["workPercent"], 100.0, "{name}");
+        let saved = summary["baseline"]["carbonSavedPercent"].as_f64().unwrap();
+        assert!(saved > least, "{name}: {saved} % saved");
+        let (carbon, bound) =
+            (summary["carbonKg"].as_f64().unwrap(), summary["lowerBound"]["carbonKg"].as_f64().unwrap());
+        assert!(bound <= carbon, "{name}: {carbon} kg is below the bound {bound}");
+        if name == "KR" {
+            assert_eq!(json(&["simulate", &pai, "--set", &signal]).1, bytes, "same seed, same bytes");
+        }
+    }
+}
+
+#[test]
+fn the_summary_has_the_fields_of_the_contract() {
+    let (summary, _) = json(&["simulate", &example("seoul-ai-hall/site.yaml")]);
+    for field in [
+        "policy",
+        "carbonKg",
+        "energyKwh",
+        "cost",
+        "meanWaitHours",
+        "p95WaitHours",
+        "deadlineMisses",
+        "jobsFinished",
+        "jobsTotal",
+        "peakWatts",
+        "secondsOverCap",
+        "wattSecondsOverCap",
+        "workPercent",
+        "lowerBound",
+        "gapPercent",
+        "suspensions",
+        "limitChanges",
+        "seed",
+    ] {
+        assert!(!summary[field].is_null(), "{field} is missing");
+    }
+    assert!(summary["timings"].is_null());
+    assert!(json(&["simulate", &example("seoul-ai-hall/site.yaml"), "--timings"]).0["timings"].is_object());
+}
+
+#[test]
+fn the_seoul_site_keeps_its_caps_and_its_deadlines_in_both_policies() {
+    for policy in ["heliotrope", "run-now"] {
+        let (summary, _) = json(&["simulate", &example("seoul-ai-hall/site.yaml"), "--policy", policy]);
+        assert_eq!(summary["secondsOverCap"], 0, "{policy}");
+        assert_eq!(summary["jobsFinished"], 12, "{policy}");
+        assert_eq!(summary["deadlineMisses"], 0, "{policy}");
+    }
+}
+
+#[test]
+fn every_forecast_and_rule_of_the_contract_runs() {
+    let site = example("seoul-ai-hall/site.yaml");
+    for set in [
+        "signals.forecast=persistence",
+        "signals.forecast=hour-of-week",
+        "signals.forecast={noisePercent: 20}",
+        "delayCostPerHour=1",
+        "carbonPricePerTonne=0",
+        "site.domains[0].capSchedule={timeZone: Asia/Seoul, windows: [{days: [Tuesday, Wednesday], from: \"18:00\", to: \"21:00\", capWatts: 40 kW}]}",
+        "events[0].target={capWatts: 45 kW}",
+        "events[0].target={reduceWatts: 10000}",
+    ] {
+        let (summary, _) = json(&["simulate", &site, "--set", set]);
+        assert_eq!(summary["secondsOverCap"], 0, "{set}");
+        assert_eq!(summary["jobsTotal"], 12, "{set}");
+    }
+}
+
+#[test]
+fn an_average_length_is_all_that_the_planner_may_know() {
+    if common::shared().is_none() {
+        return;
+    }
+    let (summary, _) = json(&[
+        "simulate",
+        &example("eval/pai.yaml"),
+        "--set",
+        "jobs.startRule=average-length",
+        "--set",
+        "duration=240h",
+    ]);
+    assert_eq!(summary["secondsOverCap"], 0);
+    assert!(summary["baseline"]["carbonSavedPercent"].is_f64() || summary["workPercent"].as_f64().unwrap() > 90.0);
+}
+
+#[test]
+fn the_report_is_one_page_and_the_trace_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (report, trace) = (path("r.html"), path("t.csv"));
+    let output = heliotrope(&["simulate", &example("seoul-ai-hall/site.yaml"), "--report", &report, "--trace", &trace]);
+    assert!(output.status.success());
+    let html = std::fs::read_to_string(report).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.trim_end().ends_with("</html>"));
+    assert!(
+        !html.contains("http://") && !html.contains("https://") && !html.contains("<script"),
+        "it needs no other file"
+    );
+    for text in
+        ["seoul-hall", "chat-serving", "GreenerSupplyLater", "Draw against the cap", "Carbon intensity", "Not modelled"]
+    {
+        assert!(html.contains(text), "{text} is missing");
+    }
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let mut reader = csv::Reader::from_reader(trace.as_bytes());
+    for row in reader.records() {
+        let row = row.unwrap();
+        let watts = |i: usize| row[i].parse::<i64>().unwrap();
+        assert!(watts(3) <= watts(2), "{row:?}: over its cap");
+    }
+}
+
+#[test]
+fn a_name_can_not_break_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("r.html");
+    let set = "workloads[0].name=<script>alert(1)</script>";
+    let output = heliotrope(&[
+        "simulate",
+        &example("seoul-ai-hall/site.yaml"),
+        "--set",
+        set,
+        "--report",
+        report.to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let html = std::fs::read_to_string(report).unwrap();
+    assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn the_demo_needs_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_heliotrope")).arg("demo").current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("seconds over a cap") && text.contains("12 of 12"), "{text}");
+    assert!(Path::new(&folder.path().join("heliotrope-demo.html")).exists());
+}
