@@ -112,11 +112,10 @@ pub fn read(text: &str, file: &str, format: Format, column: Option<&str>) -> Res
     let names: Vec<&str> = headers.iter().collect();
     let layout = format.layout(column, &names).map_err(|what| at(1, column, what))?;
     let find = |name: &str| {
-        names
-            .iter()
-            .position(|header| *header == name)
-            .ok_or_else(|| let there = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            at(1, Some(name), format!("is not there; the file has {there}")))
+        names.iter().position(|header| *header == name).ok_or_else(|| {
+            let there = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            at(1, Some(name), format!("is not there; the file has {there}"))
+        })
     };
     let (time_column, value_column) = (find(layout.time)?, find(&layout.value)?);
     let estimated_column = names.iter().position(|header| *header == "Data Estimated");
