@@ -10,4 +10,7 @@ demo:        ## simulates a day of an illustrative site, prints the table and wr
 test:        ## everything: format, lints, licences, drift, all tests; ends with `N passed, N failed`
 	@bash tests/run.sh
 
-.PHONY: help demo test
+testbed-assets: ## finds or builds the programs of the testbed (Go is needed; the first time takes some 12 minutes)
+	@bash tests/testbed/assets.sh
+
+.PHONY: help demo test testbed-assets

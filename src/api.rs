@@ -4,6 +4,11 @@
 //! `kubectl explain` shows to whoever is on call. A mistake that can be seen in one object is refused by the API server
 //! itself, by a CEL rule that says what to do. A kind is here only when something serves it.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each print column has a type of its own; the lint takes them for one attribute"
+)]
+
 mod accelerator_profile;
 pub mod crds;
 mod grid_signal;

@@ -118,11 +118,10 @@ impl Document {
             let mut path = if path == "." || path == "?" { String::new() } else { path };
             let what = error.inner().to_string();
             // what is unknown stands a step below the struct that doesn't know it
-            if let Some(name) = what.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
-                if !path.ends_with(name) {
-                    let dot = if path.is_empty() { "" } else { "." };
-                    path = format!("{path}{dot}{name}");
-                }
+            let unknown = what.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+            if let Some(name) = unknown.filter(|name| !path.ends_with(*name)) {
+                let dot = if path.is_empty() { "" } else { "." };
+                path = format!("{path}{dot}{name}");
             }
             self.error(&path, what)
         })

@@ -1,6 +1,8 @@
 //! For every CEL rule an object that keeps it and one that breaks it, with the message that a person gets.
 //! Judged here by kube's own evaluator, from the same schema that the API server gets.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 use heliotrope::api::{AcceleratorProfile, GridSignal, LLMWorkload, PowerDomain};
 use serde_json::{Value, json};
 

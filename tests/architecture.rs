@@ -1,6 +1,8 @@
 //! The arrows of the house: `units` uses nothing of ours, `core` only `units`, and neither knows Kubernetes, I/O,
 //! a clock or unseeded chance. Read from the sources themselves.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 use std::path::{Path, PathBuf};
 
 /// What may not be named below a folder, and why.

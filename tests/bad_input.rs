@@ -1,5 +1,7 @@
 //! Every mistake in a scenario gives one message that names file, line and field; exit status 2, nothing written.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,6 +1,8 @@
 //! The planner's promises, on random worlds: no domain over its cap at any moment, no deadline missed that some order
 //! keeps, a second plan changes nothing, the same problem the same bytes.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 use heliotrope::core::admit::{Action, cycle};
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;

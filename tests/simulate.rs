@@ -1,5 +1,7 @@
 //! The simulator on real traces and on the built-in site, through the command as people call it.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 mod common;
 
 use serde_json::Value;

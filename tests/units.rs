@@ -1,5 +1,7 @@
 //! Units as people write them, and the arithmetic between them.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 use heliotrope::units::{
     CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts,
 };

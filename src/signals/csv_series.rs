@@ -161,10 +161,8 @@ fn time(text: &str, format: Format) -> Result<Moment, String> {
     // the year is in the range in which a signal can be meant: a sample of 2106 is a unit error or an attack
     const FIRST: i64 = 946_684_800;
     const LAST: i64 = 4_260_211_200;
-    if format == Format::SolarCsv {
-        if let Ok(seconds) = text.parse::<i64>() {
-            return Ok(Moment(seconds));
-        }
+    if let (Format::SolarCsv, Ok(seconds)) = (format, text.parse::<i64>()) {
+        return Ok(Moment(seconds));
     }
     let mut iso = text.replacen(' ', "T", 1);
     let has_zone = iso.ends_with('Z') || iso.get(11..).is_some_and(|clock| clock.contains(['+', '-']));

@@ -9,7 +9,7 @@ use std::fmt::Write;
 pub(super) const WIDTH: i64 = 1120;
 /// Where the plot begins and ends from left to right.
 pub(super) const LEFT: i64 = 56;
-pub(super) const RIGHT: i64 = WIDTH - 12;
+pub(super) const RIGHT: i64 = WIDTH - 26;
 const TOP: i64 = 22;
 const BOTTOM: i64 = 150;
 const HEIGHT: i64 = 172;
