@@ -1,6 +1,6 @@
 //! What no policy can go below.
 //!
-//! Each job alone, at its cheapest seconds between its arrival and its deadline, in the pool where it draws least, and
+//! Each job alone, at its cheapest seconds between its arrival and its deadline (or the end), in the pool where it draws least, and
 //! with no cap at all: leaving away constraints never makes the least larger, so the sum is below every schedule that
 //! keeps all deadlines and finishes all work. It says nothing about a run that misses deadlines (later hours may be
 //! cheaper), and nothing where generation on site makes the price of a watt depend on all that runs.
@@ -44,7 +44,7 @@ pub(super) fn lower_bound(setup: &Setup, idle: Watts) -> Option<LowerBound> {
 
 /// The least that a job's watts can be multiplied with: the smallest integral over its length.
 fn least(steps: &Steps<i64>, job: &Job, end: Moment) -> i128 {
-    let by = job.finish_by.unwrap_or(job.arrival + job.length).min(end).max(job.arrival + job.length);
+    let by = job.finish_by.unwrap_or(end).min(end).max(job.arrival + job.length);
     if matches!(job.suspension, Suspension::ForSupply { .. }) {
         let mut pieces: Vec<(i64, Seconds)> =
             steps.pieces(job.arrival, by).map(|(from, to, value)| (value, to - from)).collect();

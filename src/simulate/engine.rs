@@ -8,7 +8,7 @@ use super::work::Job;
 use crate::core::admit::{Action, Cycle, Reason, cycle};
 use crate::core::domain::DomainId;
 use crate::core::forecast::{Forecast, known_at};
-use crate::core::plan::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Running, Workload};
+use crate::core::plan::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
 use std::collections::BTreeMap;
@@ -116,10 +116,11 @@ impl<'a> Engine<'a> {
         order.sort_by(|a, b| self.jobs[*a].job.id.cmp(&self.jobs[*b].job.id));
         let workloads = order.iter().map(|i| self.workload(&self.jobs[*i])).collect();
         let until = now + Seconds(7 * Seconds::DAY.0); // longer than any wait: nothing is planned on what lies beyond
-        let price = match self.setup.forecast {
-            Forecast::Perfect => self.price.clone(),
-            forecast => known_at(&self.price, self.setup.start, now, until, forecast, self.setup.seed),
+        let known = |actual: &Steps<i64>| match self.setup.forecast {
+            Forecast::Perfect => actual.clone(),
+            forecast => known_at(actual, known_from(self.setup), now, until, forecast, self.setup.seed),
         };
+        let intensity = self.setup.carbon.as_ref().map(|series| known(&series.steps).map(CarbonIntensity));
         let problem = Problem {
             now,
             seed: self.setup.seed,
@@ -127,8 +128,8 @@ impl<'a> Engine<'a> {
             horizon: until - now,
             tree: self.setup.tree.clone(),
             pools: self.setup.pools.clone(),
-            price,
-            intensity: self.setup.intensity(),
+            price: known(&self.price),
+            intensity,
             delay_cost_per_hour: self.setup.delay_cost_per_hour,
             workloads,
             fixed: Vec::new(),
@@ -147,9 +148,8 @@ impl<'a> Engine<'a> {
         let pools = self.setup.pools.iter().zip(&self.setup.models).enumerate();
         let choices = pools
             .filter(|(_, (_, model))| job.model.as_ref().is_none_or(|wanted| wanted == *model))
-            .map(|(i, (pool, _))| {
-                let per_node = (pool.accelerators / pool.nodes.max(1)).max(1);
-                let hosts = job.accelerators.div_ceil(per_node);
+            .map(|(i, _)| {
+                let hosts = self.hosts(job, PoolId(i));
                 PoolChoice { pool: PoolId(i), load: Load { watts: job.watts, accelerators: job.accelerators, hosts } }
             })
             .collect();
@@ -165,6 +165,12 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Hosts that a job brings into use in a pool: it is packed into as few as hold it, shared with no other job.
+    fn hosts(&self, job: &Job, pool: PoolId) -> u32 {
+        let pool = &self.setup.pools[pool.0];
+        job.accelerators.div_ceil((pool.accelerators / pool.nodes.max(1)).max(1))
+    }
+
     fn carry_out(&mut self, now: Moment, decided: &Cycle, order: &[usize]) {
         let which = |id: &str| order.iter().copied().find(|i| *self.setup.jobs[*i].id == *id);
         for action in &decided.actions {
@@ -172,6 +178,9 @@ impl<'a> Engine<'a> {
                 Action::Suspend { id, .. } => {
                     if let Some(progress) = which(id).map(|i| &mut self.jobs[i]) {
                         progress.running = None;
+                        if !matches!(progress.job.suspension, Suspension::ForSupply { .. }) {
+                            progress.left = progress.job.length; // without a checkpoint it begins anew
+                        }
                         self.suspensions += 1;
                     }
                 }
@@ -239,7 +248,7 @@ impl<'a> Engine<'a> {
             if let Some(running) = progress.running {
                 let sum = in_use.entry(running.pool.0).or_default();
                 sum.0 += progress.job.watts.0;
-                sum.1 += u64::from(progress.job.accelerators);
+                sum.1 += u64::from(self.hosts(progress.job, running.pool));
             }
         }
         in_use
@@ -298,6 +307,11 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// From when on all signals are known: forecasts look back beyond the start of the scenario.
+fn known_from(setup: &Setup) -> Moment {
+    [&setup.carbon, &setup.price].into_iter().flatten().map(|series| series.from).max().unwrap_or(setup.start)
+}
+
 /// Price of energy and of its carbon, per MWh. On-site generation makes that share of the root's cap free which it
 /// covers: a rule of thumb, since what it covers in truth depends on all that runs. The bill is exact.
 fn price_over_time(setup: &Setup) -> Steps<i64> {
@@ -306,9 +320,10 @@ fn price_over_time(setup: &Setup) -> Steps<i64> {
         (None, None) => CARBON_ALONE,
         (None, Some(_)) => PricePerTonne::default(),
     };
-    let mut moments: Vec<Moment> = vec![setup.start];
+    let from = known_from(setup);
+    let mut moments: Vec<Moment> = vec![from];
     for series in [&setup.carbon, &setup.price].into_iter().flatten() {
-        moments.extend(series.steps.changes_between(setup.start, setup.end));
+        moments.extend(series.steps.changes_between(from, setup.end));
     }
     if let Some(generation) = &setup.generation {
         moments.extend(generation.changes_between(setup.start, setup.end));
@@ -323,11 +338,10 @@ fn price_over_time(setup: &Setup) -> Steps<i64> {
         let covered = setup.generation.as_ref().map_or(0, |steps| steps.at(moment).0.clamp(0, site));
         price - price / site.max(1) * covered
     };
-    let steps = Steps::new(at(setup.start), moments.into_iter().map(|moment| (moment, at(moment))).collect::<Vec<_>>());
-    let mut steps_until_end = steps;
-    let highest = steps_until_end.highest(setup.start, setup.end);
-    steps_until_end.update(setup.end, Moment::FAR_FUTURE, |_| highest);
-    steps_until_end
+    let mut steps = Steps::new(at(from), moments.into_iter().map(|moment| (moment, at(moment))).collect::<Vec<_>>());
+    let highest = steps.highest(setup.start, setup.end);
+    steps.update(setup.end, Moment::FAR_FUTURE, |_| highest);
+    steps
 }
 
 struct Bill {

@@ -16,7 +16,7 @@ pub(super) struct Meter<'a> {
     readings: Vec<Vec<(Moment, Watts)>>,
 }
 
-/// What runs in a pool: watts of its accelerators, and the number of accelerators.
+/// What runs in a pool: watts of its accelerators, and the hosts that its jobs bring into use, each job its own.
 pub(super) type InUse = BTreeMap<usize, (i64, u64)>;
 
 impl<'a> Meter<'a> {
@@ -38,10 +38,8 @@ impl<'a> Meter<'a> {
         let mut through = vec![0_i64; self.tree.len()]; // what passes through a domain, without its overhead
         let mut draws = vec![Watts::ZERO; self.tree.len()];
         for (i, pool) in self.pools.iter().enumerate() {
-            let (watts, accelerators) = in_use.get(&i).copied().unwrap_or_default();
-            // jobs are packed: a host for each full set of accelerators, and one for the rest
-            let per_node = u64::from((pool.accelerators / pool.nodes.max(1)).max(1));
-            let hosts = i64::try_from(accelerators.div_ceil(per_node)).unwrap_or(i64::MAX);
+            let (watts, hosts) = in_use.get(&i).copied().unwrap_or_default();
+            let hosts = i64::try_from(hosts.min(u64::from(pool.nodes))).unwrap_or(i64::MAX);
             through[pool.domain.0] += pool.idle.0 + watts + hosts * pool.host_extra.0;
         }
         let domains: Vec<_> = self.tree.iter().collect();

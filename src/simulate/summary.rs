@@ -131,7 +131,7 @@ fn figures(outcome: &Outcome) -> Summary {
         peak_watts: outcome.site_draw().highest(outcome.start, end).0,
         seconds_over_cap: outcome.domains.iter().map(|domain| domain.over.0).max().unwrap_or(0),
         watt_seconds_over_cap: outcome.domains.iter().map(|domain| domain.over_energy.0).sum(),
-        work_percent: percent(work(&ran).0 as f64, asked.0 as f64).unwrap_or(100.0),
+        work_percent: percent(work(&|w| ran(w).min(w.length)).0 as f64, asked.0 as f64).unwrap_or(100.0),
         lower_bound: bound.map(|(carbon, cost)| Bound { carbon_kg: rounded(carbon), cost: rounded(cost) }),
         gap_percent: bound.and_then(|(least_carbon, least_cost)| {
             let (value, least) = if cost > 0.0 { (cost, least_cost) } else { (carbon_kg, least_carbon) };
