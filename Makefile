@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 
 help:        ## lists the commands
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\): *## /make \1\t/p' Makefile | expand -t 20
 
 demo:        ## simulates a day of an illustrative site, prints the table and writes heliotrope-demo.html
 	@cargo run --quiet --release -- demo
@@ -13,4 +13,10 @@ test:        ## everything: format, lints, licences, drift, all tests; ends with
 testbed-assets: ## finds or builds the programs of the testbed (Go is needed; the first time takes some 12 minutes)
 	@bash tests/testbed/assets.sh
 
-.PHONY: help demo test testbed-assets
+testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, to play with; says how to use it
+	@cargo run --quiet -p heliotrope-testbed -- up
+
+testbed-down:  ## ends it
+	@cargo run --quiet -p heliotrope-testbed -- down
+
+.PHONY: help demo test testbed-assets testbed-up testbed-down

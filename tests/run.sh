@@ -53,6 +53,7 @@ licences() {
 part "format" cargo fmt --all --check
 part "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 part "licences and bans" licences
+part "testbed programs" bash tests/testbed/assets.sh
 part "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 part "tests" cargo test --workspace --locked --no-fail-fast
 

@@ -1,24 +1,334 @@
-//! The programs of a real Kubernetes control plane, for tests: found, or built once from pinned Go modules.
+//! A real Kubernetes control plane on one machine: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and
+//! nodes played by kwok. All on loopback, on free ports; everything ends with the [`Testbed`], by process id.
 
+mod assets;
+mod error;
+mod keys;
+mod process;
+
+pub use assets::assets;
+pub use error::Error;
+
+use process::Process;
+use serde_json::{Value, json};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-/// The folder that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok and helm,
-/// where all of them are there already; the reason where they are not. Builds nothing: `make testbed-assets` does.
-///
-/// # Errors
-/// What the script says is missing.
-pub fn assets() -> Result<PathBuf, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets.sh");
-    let output = Command::new("bash")
-        .arg(&script)
-        .arg("--no-build")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{}: {error}", script.display()))?;
-    if output.status.success() {
-        Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+/// How long the control plane may take to be ready. It takes some 5 s alone on two cores, and more beside a build.
+const READY: Duration = Duration::from_secs(90);
+
+/// A node with accelerators.
+#[derive(Debug, Clone)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// Accelerators that it has.
+    pub gpus: u32,
+    /// Their model, as the label `nvidia.com/gpu.product`.
+    pub product: String,
+}
+
+/// Two rows of nodes with eight accelerators each: `row-a-0`, `row-b-0`, .. with the label `topology.heliotrope.dev/row`.
+#[must_use]
+pub fn two_rows(nodes: u32) -> Vec<NodeSpec> {
+    (0..nodes)
+        .map(|i| {
+            let row = if i % 2 == 0 { "row-a" } else { "row-b" };
+            NodeSpec {
+                name: format!("{row}-{}", i / 2),
+                labels: vec![("topology.heliotrope.dev/row".to_owned(), row.to_owned())],
+                gpus: 8,
+                product: "NVIDIA-H100-80GB-HBM3".to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// A running control plane. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Testbed {
+    assets: PathBuf,
+    // before the folder: processes end before what they write to is removed
+    processes: Vec<Process>,
+    folder: Option<tempfile::TempDir>,
+    path: PathBuf,
+    server: String,
+}
+
+impl Testbed {
+    /// Starts a control plane with these nodes and waits until it is ready.
+    ///
+    /// # Errors
+    /// Where a program is missing, or one did not come up: with the end of its log.
+    pub fn start(nodes: &[NodeSpec]) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new().prefix("heliotrope-testbed-").tempdir()?;
+        let path = folder.path().to_path_buf();
+        let mut testbed = Self::start_in(&path, true)?;
+        testbed.folder = Some(folder);
+        nodes.iter().try_for_each(|node| testbed.add_node(node))?;
+        Ok(testbed)
     }
+
+    /// Starts a control plane that keeps its files in a folder. `ends_with_us`: the processes end when this one does,
+    /// even where it is killed.
+    ///
+    /// # Errors
+    /// As [`Testbed::start`].
+    pub fn start_in(path: &Path, ends_with_us: bool) -> Result<Self, Error> {
+        let assets = assets()?;
+        keys::write(path)?;
+        let [etcd, peer, secure, manager, scheduler, kwok] = free_ports()?;
+        let server = format!("https://127.0.0.1:{secure}");
+        for (name, token) in [("admin", "admin"), ("controller-manager", "manager"), ("scheduler", "scheduler")] {
+            kubeconfig(&path.join(format!("{name}.kubeconfig")), path, &server, token)?;
+        }
+        std::fs::write(path.join("kwok.yaml"), include_str!("../kwok/stages.yaml"))?;
+        let file = |name: &str| path.join(name).display().to_string();
+        let mut testbed = Self { assets, processes: Vec::new(), folder: None, path: path.to_path_buf(), server };
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        testbed.run(
+            ends_with_us,
+            "etcd",
+            &[
+                format!("--data-dir={}", file("etcd")),
+                format!("--listen-client-urls={}", url(etcd)),
+                format!("--advertise-client-urls={}", url(etcd)),
+                format!("--listen-peer-urls={}", url(peer)),
+                format!("--initial-advertise-peer-urls={}", url(peer)),
+                format!("--initial-cluster=default={}", url(peer)),
+                // durability is not what these tests are about
+                "--unsafe-no-fsync".to_owned(),
+            ],
+        )?;
+        testbed.run(
+            ends_with_us,
+            "kube-apiserver",
+            &[
+                format!("--etcd-servers={}", url(etcd)),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={secure}"),
+                format!("--tls-cert-file={}", file("server.crt")),
+                format!("--tls-private-key-file={}", file("server.key")),
+                format!("--token-auth-file={}", file("tokens.csv")),
+                format!("--service-account-key-file={}", file("accounts.pub")),
+                format!("--service-account-signing-key-file={}", file("accounts.key")),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                "--authorization-mode=Node,RBAC".to_owned(),
+                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+                "--allow-privileged=true".to_owned(),
+            ],
+        )?;
+        testbed.wait("kube-apiserver", |testbed| {
+            testbed.kubectl(&["get", "--raw", "/readyz"]).is_ok_and(|output| output.status.success())
+        })?;
+        let client = |name: &str, port: u16| {
+            let config = file(&format!("{name}.kubeconfig"));
+            ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"]
+                .map(|flag| format!("--{flag}={config}"))
+                .into_iter()
+                .chain([
+                    "--bind-address=127.0.0.1".to_owned(),
+                    format!("--secure-port={port}"),
+                    "--leader-elect=false".to_owned(),
+                ])
+                .collect::<Vec<_>>()
+        };
+        let mut arguments = client("controller-manager", manager);
+        arguments.extend([
+            format!("--service-account-private-key-file={}", file("accounts.key")),
+            format!("--root-ca-file={}", file("ca.crt")),
+            "--use-service-account-credentials=true".to_owned(),
+        ]);
+        testbed.run(ends_with_us, "kube-controller-manager", &arguments)?;
+        testbed.run(ends_with_us, "kube-scheduler", &client("scheduler", scheduler))?;
+        testbed.run(
+            ends_with_us,
+            "kwok",
+            &[
+                format!("--kubeconfig={}", file("admin.kubeconfig")),
+                format!("--config={}", file("kwok.yaml")),
+                format!("--server-address=127.0.0.1:{kwok}"),
+            ],
+        )?;
+        // no pod can be made in a namespace before its service account is there
+        testbed.wait("kube-controller-manager", |testbed| {
+            let account = testbed.kubectl(&["get", "serviceaccount", "default", "--namespace", "default"]);
+            account.is_ok_and(|output| output.status.success())
+        })?;
+        Ok(testbed)
+    }
+
+    fn run(&mut self, ends_with_us: bool, program: &str, arguments: &[String]) -> Result<(), Error> {
+        let log = self.path.join(format!("{program}.log"));
+        let process = Process::start(&self.assets.join(program), arguments, &log, ends_with_us)?;
+        self.processes.push(process);
+        Ok(())
+    }
+
+    /// Waits until something holds, and no longer than [`READY`]; ends early where the program did.
+    fn wait(&mut self, program: &str, holds: impl Fn(&Self) -> bool) -> Result<(), Error> {
+        let started = now();
+        loop {
+            if holds(self) {
+                return Ok(());
+            }
+            let ended = self.processes.iter_mut().any(Process::has_ended);
+            if ended || now().duration_since(started) > READY {
+                let log = self.path.join(format!("{program}.log"));
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+                return Err(Error::NotReady { program: program.to_owned(), tail });
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Makes a node and says what it has.
+    ///
+    /// # Errors
+    /// What kubectl said.
+    pub fn add_node(&self, node: &NodeSpec) -> Result<(), Error> {
+        let mut labels = json!({"nvidia.com/gpu.product": node.product, "kubernetes.io/hostname": node.name});
+        for (key, value) in &node.labels {
+            labels[key] = json!(value);
+        }
+        let has = json!({"cpu": "128", "memory": "1Ti", "pods": "110", "nvidia.com/gpu": node.gpus.to_string()});
+        let object = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": node.name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
+            "status": {"allocatable": has, "capacity": has},
+        });
+        self.apply(&object)
+    }
+
+    /// Creates or changes an object, by server-side apply.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub fn apply(&self, object: &Value) -> Result<(), Error> {
+        let file = tempfile::NamedTempFile::new_in(&self.path)?;
+        std::fs::write(file.path(), object.to_string())?;
+        let path = file.path().display().to_string();
+        let output = self.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &path])?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+
+    /// Runs kubectl as an administrator.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<Output, Error> {
+        self.tool("kubectl", arguments)
+    }
+
+    /// Runs helm as an administrator.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn helm(&self, arguments: &[&str]) -> Result<Output, Error> {
+        self.tool("helm", arguments)
+    }
+
+    fn tool(&self, program: &str, arguments: &[&str]) -> Result<Output, Error> {
+        let mut command = Command::new(self.assets.join(program));
+        command.args(arguments).arg("--kubeconfig").arg(self.kubeconfig()).stdin(Stdio::null());
+        // caches of discovery and of charts belong to this testbed
+        command.env("HOME", &self.path);
+        Ok(command.output()?)
+    }
+
+    /// The kubeconfig of an administrator.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.path.join("admin.kubeconfig")
+    }
+
+    /// A kubeconfig with a service account's token.
+    ///
+    /// # Errors
+    /// Where there is no such account.
+    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf, Error> {
+        let output = self.kubectl(&["create", "token", account, "--namespace", namespace, "--duration", "3h"])?;
+        if !output.status.success() {
+            return Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        let path = self.path.join(format!("{namespace}-{account}.kubeconfig"));
+        kubeconfig(&path, &self.path, &self.server, String::from_utf8_lossy(&output.stdout).trim())?;
+        Ok(path)
+    }
+
+    /// A client with an administrator's rights.
+    ///
+    /// # Errors
+    /// Where the kubeconfig can't be used.
+    pub async fn client(&self) -> Result<kube::Client, Error> {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).map_err(kube_error)?;
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(kube_error)?;
+        kube::Client::try_from(config).map_err(kube_error)
+    }
+
+    /// Where logs and keys are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.path
+    }
+
+    /// The ids of its processes.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::id).collect()
+    }
+
+    /// Lets the processes go on when this value ends, for [`Testbed::start_in`] without `ends_with_us`.
+    pub fn leave_running(mut self) {
+        self.processes.drain(..).for_each(Process::leave);
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        self.processes.clear(); // each is ended by its id
+        let keep = std::thread::panicking() || std::env::var_os("HELIOTROPE_TESTBED_KEEP").is_some();
+        if let Some(folder) = self.folder.take().filter(|_| keep) {
+            eprintln!("the testbed's logs are kept in {}", folder.keep().display());
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a real control plane starts in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn kube_error(error: impl std::fmt::Display) -> Error {
+    Error::Refused(error.to_string())
+}
+
+/// Ports that were free a moment ago. All are held until all are known, so that they differ.
+fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
+    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+fn kubeconfig(file: &Path, folder: &Path, server: &str, token: &str) -> Result<(), Error> {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "testbed",
+        "clusters": [{"name": "testbed", "cluster": {"server": server, "certificate-authority": folder.join("ca.crt")}}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "user"}}],
+    });
+    Ok(std::fs::write(file, format!("{config:#}\n"))?)
 }

@@ -1,0 +1,131 @@
+//! For every CEL rule objects that keep it and objects that break it, with the message that a person gets.
+//! Judged twice: by kube's own evaluator, and by the real API server.
+
+use serde_json::{Value, json};
+
+/// One object and what is said of it.
+pub struct Case {
+    pub kind: &'static str,
+    pub spec: Value,
+    /// Part of the message with which it is refused; none if it is accepted.
+    pub error: Option<&'static str>,
+}
+
+/// The name that every object has.
+pub const NAME: &str = "x";
+
+/// The whole object.
+pub fn object(kind: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "heliotrope.dev/v1alpha1", "kind": kind, "metadata": {"name": NAME}, "spec": spec})
+}
+
+/// Cases in the making.
+#[derive(Default)]
+struct Cases(Vec<Case>);
+
+impl Cases {
+    fn accepted(&mut self, kind: &'static str, spec: Value) {
+        self.0.push(Case { kind, spec, error: None });
+    }
+
+    fn refused(&mut self, kind: &'static str, spec: Value, error: &'static str) {
+        self.0.push(Case { kind, spec, error: Some(error) });
+    }
+}
+
+/// All cases.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Cases::default();
+    power_domains(&mut cases);
+    grid_signals(&mut cases);
+    accelerator_profiles(&mut cases);
+    llm_workloads(&mut cases);
+    cases.0
+}
+
+fn domain(with: Value) -> Value {
+    let mut spec = json!({"capWatts": 34000});
+    spec.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    spec
+}
+
+fn power_domains(cases: &mut Cases) {
+    let kind = "PowerDomain";
+    let window = |from: &str, to: &str, cap: i64| json!({"capSchedule": {"timeZone": "Asia/Seoul", "windows": [{"days": ["Monday"], "from": from, "to": to, "capWatts": cap}]}});
+    cases.accepted(kind, domain(json!({})));
+    cases.accepted(kind, domain(json!({"parent": "site", "nodeSelector": {"matchLabels": {"row": "a"}}})));
+    cases.accepted(kind, domain(json!({"mode": "Enforce", "signals": {"carbon": "kr"}, "carbonPricePerTonne": 20})));
+    cases.accepted(kind, domain(json!({"baseline": {"maxWatts": 34000}})));
+    cases.accepted(kind, domain(window("22:00", "06:00", 20000)));
+    cases.refused(kind, domain(json!({"parent": "x"})), "a domain can't feed itself");
+    cases.refused(kind, domain(json!({"parent": "site", "mode": "Enforce"})), "mode belongs to the root");
+    cases.refused(kind, domain(json!({"parent": "site", "signals": {"carbon": "kr"}})), "signals belong to the root");
+    cases.refused(
+        kind,
+        domain(json!({"parent": "site", "carbonPricePerTonne": 20})),
+        "carbonPricePerTonne belongs to the root",
+    );
+    cases.refused(kind, domain(json!({"baseline": {"maxWatts": 34001}})), "capWatts is below baseline.maxWatts");
+    cases.refused(kind, domain(window("06:00", "06:00", 20000)), "is either never or always");
+    let mut low = domain(window("06:00", "08:00", 900));
+    low["baseline"] = json!({"maxWatts": 1000});
+    cases.refused(kind, low, "a window's capWatts is below baseline.maxWatts");
+    cases.refused(kind, domain(json!({"nodeSelector": {"matchLabels": {}}})), "it would select every node");
+    let class =
+        |idle: i64, max: i64| json!({"nodeClasses": [{"name": "dgx", "hostIdleWatts": idle, "hostMaxWatts": max}]});
+    cases.accepted(kind, domain(class(800, 4600)));
+    cases.refused(kind, domain(class(4600, 800)), "hostMaxWatts is below hostIdleWatts");
+}
+
+fn grid_signals(cases: &mut Cases) {
+    let kind = "GridSignal";
+    let signal = |provider: Value| json!({"what": "CarbonIntensity", "zone": "KR", "providers": [provider]});
+    let file = json!({"path": "/signals/kr.csv"});
+    let map = json!({"name": "kr", "key": "carbon.csv"});
+    cases.accepted(kind, signal(json!({"file": file, "format": "electricity-maps-csv"})));
+    cases.accepted(kind, signal(json!({"configMap": map, "format": "price-csv"})));
+    cases.refused(
+        kind,
+        signal(json!({"file": file, "configMap": map, "format": "price-csv"})),
+        "either file or configMap",
+    );
+    cases.refused(kind, signal(json!({"format": "price-csv"})), "either file or configMap");
+    cases.refused(
+        kind,
+        signal(json!({"file": {"path": "kr.csv"}, "format": "price-csv"})),
+        "file.path must be absolute",
+    );
+}
+
+fn accelerator_profiles(cases: &mut Cases) {
+    let kind = "AcceleratorProfile";
+    let profile = |min: i64, max: i64, idle: i64, limit: i64| {
+        json!({"deviceModel": "NVIDIA-A100-SXM4-80GB", "minWatts": min, "maxWatts": max, "idleWatts": idle, "source": "a sweep",
+            "points": [{"limitWatts": limit, "drawWatts": limit, "throughputPermille": 1000}]})
+    };
+    cases.accepted(kind, profile(100, 400, 60, 400));
+    cases.refused(kind, profile(401, 400, 60, 400), "minWatts is above maxWatts");
+    cases.refused(kind, profile(100, 400, 401, 400), "idleWatts is above maxWatts");
+    cases.refused(kind, profile(100, 400, 60, 99), "a point's limitWatts lies outside minWatts..maxWatts");
+    cases.refused(kind, profile(100, 400, 60, 401), "a point's limitWatts lies outside minWatts..maxWatts");
+}
+
+fn llm_workloads(cases: &mut Cases) {
+    let kind = "LLMWorkload";
+    let job =
+        |version: &str, kind: &str| json!({"workloadRef": {"apiVersion": version, "kind": kind, "name": "train"}});
+    cases.accepted(kind, json!({}));
+    cases.accepted(kind, job("batch/v1", "Job"));
+    cases.accepted(
+        kind,
+        json!({"deadline": "2026-12-01T00:00:00Z", "checkpoint": {"intervalSeconds": 600, "costSeconds": 30}}),
+    );
+    cases.refused(kind, job("apps/v1", "Deployment"), "workloadRef must name a batch/v1 Job");
+    cases.refused(
+        kind,
+        json!({"deadline": "2026-12-01T00:00:00Z", "maxDelaySeconds": 60}),
+        "either deadline or maxDelaySeconds",
+    );
+    cases.accepted(kind, json!({"replicas": {"min": 2, "max": 2}}));
+    cases.refused(kind, json!({"replicas": {"min": 1, "max": 2}}), "elastic width is not served yet");
+}
