@@ -12,6 +12,7 @@
 mod accelerator_profile;
 pub mod crds;
 mod grid_signal;
+pub mod labels;
 mod llm_workload;
 mod power_domain;
 

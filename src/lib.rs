@@ -8,4 +8,5 @@ pub mod core;
 pub mod signals;
 pub mod simulate;
 pub mod units;
+pub mod workloads;
 pub mod yaml;

@@ -10,6 +10,10 @@
 //!         +--------------------- draw
 //! ```
 
+mod nameplate;
+
+pub use nameplate::{UNKNOWN, nameplate};
+
 use crate::units::Watts;
 
 /// One measured point.

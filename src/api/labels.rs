@@ -1,0 +1,28 @@
+//! Labels and annotations that people, and we, put on other objects.
+
+/// On a Job, or on a Namespace for all its Jobs: `"true"` has Heliotrope start and suspend it. On a Job `"false"` exempts it.
+pub const MANAGED: &str = "heliotrope.dev/managed";
+/// On a Job: `"true"` has it never suspended.
+pub const PROTECTED: &str = "heliotrope.dev/protected";
+/// On a Job: how long it is expected to run, as `2h30m`.
+pub const EXPECTED_DURATION: &str = "heliotrope.dev/expected-duration";
+/// On a Job: how long it may be delayed for greener supply beyond its own length, as `6h`.
+pub const MAX_DELAY: &str = "heliotrope.dev/max-delay";
+/// On a Job: by when it must be finished, in RFC 3339.
+pub const DEADLINE: &str = "heliotrope.dev/deadline";
+/// On a Job: it writes checkpoints: how often, and what stopping and coming back takes, as `10m/30s`.
+pub const CHECKPOINT: &str = "heliotrope.dev/checkpoint";
+/// On a Job: its class, as `FineTuning`.
+pub const CLASS: &str = "heliotrope.dev/class";
+/// On a Job: the AcceleratorProfile to count with.
+pub const PROFILE: &str = "heliotrope.dev/profile";
+/// On a Job, ours: the node labels that we put into its nodeSelector, so that a move takes away these and no others.
+pub const PLACED: &str = "heliotrope.dev/placed";
+/// On a Job, ours: the ledger's sequence at our last write. Each write changes it, so that one prepared earlier fails.
+pub const FENCE: &str = "heliotrope.dev/fence";
+/// The label of a node with its accelerator's model.
+pub const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
+/// The resource that a pod asks for.
+pub const GPU: &str = "nvidia.com/gpu";
+/// The label of a Job's pods with the Job's UID.
+pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";

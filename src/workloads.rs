@@ -1,0 +1,3 @@
+//! How each kind of work is read, started and suspended. Pure: objects in, objects out.
+
+pub mod job;
