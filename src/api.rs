@@ -10,6 +10,7 @@
 )]
 
 mod accelerator_profile;
+pub mod conditions;
 pub mod crds;
 mod grid_signal;
 pub mod labels;
@@ -31,7 +32,7 @@ pub use power_domain::{
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// A list of `metav1.Condition`s: one for each type, so that two writers of different types don't lose each other's.
-fn conditions(_: &mut SchemaGenerator) -> Schema {
+fn condition_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "description": "What is true of this object now, one entry for each type.",

@@ -1,5 +1,12 @@
 //! The shell's one clock. `core` has none: time enters it as a value.
 
+/// What time it is.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub fn now() -> crate::units::Moment {
+    jiff::Timestamp::now().into()
+}
+
 /// Measures wall time, for `--timings` only.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(std::time::Instant);

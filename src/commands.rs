@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod controller;
 mod crds;
 mod demo;
 mod simulate;
@@ -13,6 +14,8 @@ pub enum Command {
     Simulate(simulate::Simulate),
     /// Simulate a day of a small illustrative site that is built in.
     Demo(demo::Demo),
+    /// Watch a cluster, decide, and, where a root domain is in Enforce, start and suspend.
+    Controller(controller::Controller),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -53,6 +56,7 @@ impl Command {
         match self {
             Self::Simulate(simulate) => simulate.run(),
             Self::Demo(demo) => demo.run(),
+            Self::Controller(controller) => controller.run(),
             Self::Crds(crds) => crds.run(),
         }
     }

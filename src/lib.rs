@@ -4,9 +4,11 @@
 pub mod api;
 pub mod clock;
 pub mod commands;
+pub mod controller;
 pub mod core;
 pub mod signals;
 pub mod simulate;
 pub mod units;
+pub mod web;
 pub mod workloads;
 pub mod yaml;

@@ -121,6 +121,6 @@ pub struct AcceleratorProfileStatus {
     pub hull_points: Option<i32>,
     /// What is true of this profile now, one entry for each type.
     #[serde(default)]
-    #[schemars(schema_with = "super::conditions")]
+    #[schemars(schema_with = "super::condition_list")]
     pub conditions: Vec<Condition>,
 }

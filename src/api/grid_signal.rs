@@ -156,6 +156,6 @@ pub struct GridSignalStatus {
     pub points: Option<i32>,
     /// What is true of this signal now, one entry for each type.
     #[serde(default)]
-    #[schemars(schema_with = "super::conditions")]
+    #[schemars(schema_with = "super::condition_list")]
     pub conditions: Vec<Condition>,
 }

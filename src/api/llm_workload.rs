@@ -206,6 +206,6 @@ pub struct LLMWorkloadStatus {
     pub finished_at: Option<Time>,
     /// What is true of this workload now, one entry for each type.
     #[serde(default)]
-    #[schemars(schema_with = "super::conditions")]
+    #[schemars(schema_with = "super::condition_list")]
     pub conditions: Vec<Condition>,
 }

@@ -214,7 +214,7 @@ pub struct PowerDomainStatus {
     pub ledger: Option<Ledger>,
     /// What is true of this domain now, one entry for each type.
     #[serde(default)]
-    #[schemars(schema_with = "super::conditions")]
+    #[schemars(schema_with = "super::condition_list")]
     pub conditions: Vec<Condition>,
 }
 

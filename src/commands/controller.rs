@@ -1,0 +1,102 @@
+//! `heliotrope controller`.
+
+use super::CommandError;
+use crate::controller::config::Config;
+use crate::controller::leader::Candidate;
+use crate::controller::run::Controller as Loop;
+use crate::controller::watch::Watch;
+use crate::web::{Metrics, serve};
+use clap::Args;
+use kube::Client;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tracing_subscriber::EnvFilter;
+
+/// The arguments of `controller`.
+#[derive(Debug, Args)]
+pub struct Controller {
+    /// The operator's configuration (YAML).
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Use this kubeconfig instead of the usual ones.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// The namespace of the leader's lease and of signals in ConfigMaps.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "heliotrope-system")]
+    namespace: String,
+    /// A name that no other controller has.
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// Serve /healthz, /readyz and /metrics here instead of where the configuration says.
+    #[arg(long)]
+    listen: Option<String>,
+    /// Write logs as JSON.
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl Controller {
+    pub(super) fn run(self) -> Result<(), CommandError> {
+        let mut config = Config::default();
+        if let Some(path) = &self.config {
+            let text = std::fs::read_to_string(path).map_err(CommandError::file(path))?;
+            config = Config::parse(&text, &path.display().to_string())?;
+        }
+        if let Some(listen) = &self.listen {
+            config.listen.clone_from(listen);
+        }
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        if self.log_json {
+            logs.json().init();
+        } else {
+            logs.init();
+        }
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::Usage(error.to_string()))?;
+        runtime.block_on(self.serve(config))
+    }
+
+    async fn serve(self, config: Config) -> Result<(), CommandError> {
+        let usage = |error: &dyn std::fmt::Display| CommandError::Usage(error.to_string());
+        let client = self.client().await?;
+        let listener = TcpListener::bind(&config.listen)
+            .await
+            .map_err(|error| CommandError::Usage(format!("can't listen on {}: {error}", config.listen)))?;
+        let address = listener.local_addr().map_err(|error| usage(&error))?;
+        tracing::info!(%address, namespace = self.namespace, "listening");
+        let metrics = Arc::new(Metrics::default());
+        tokio::spawn(serve(listener, metrics.clone()));
+        let stop = Arc::new(Notify::new());
+        let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let told = stop.clone();
+        tokio::spawn(async move {
+            let [Ok(terminate), Ok(interrupt)] = &mut ends else { return };
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            told.notify_one();
+        });
+        let identity = self.identity.unwrap_or_else(|| format!("{}-{}", address.port(), std::process::id()));
+        let candidate = config.leader_election.then(|| Candidate::new(&client, &self.namespace, identity));
+        let changed = Arc::new(Notify::new());
+        let watch = Watch::start(&client, &self.namespace, &changed);
+        Loop::new(client, watch, config, candidate, metrics).run(changed, stop).await;
+        Ok(())
+    }
+
+    async fn client(&self) -> Result<Client, CommandError> {
+        let usage = |error: &dyn std::fmt::Display| CommandError::Usage(format!("no cluster: {error}"));
+        let mut config = match &self.kubeconfig {
+            Some(path) => {
+                let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|error| usage(&error))?;
+                let options = kube::config::KubeConfigOptions::default();
+                kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| usage(&error))?
+            }
+            None => kube::Config::infer().await.map_err(|error| usage(&error))?,
+        };
+        // a control path retries in its next cycle, on what is true then
+        config.default_retry = false;
+        Client::try_from(config).map_err(|error| usage(&error))
+    }
+}

@@ -1,0 +1,17 @@
+//! The controller: it sees the cluster, has the core decide, and carries the decision out.
+//!
+//! ```text
+//!   watch -> snapshot -> world -> core::admit::cycle -> apply -> status
+//!   (I/O)    (values)    (pure)   (pure)                (I/O)    (I/O)
+//! ```
+
+pub mod apply;
+pub mod config;
+pub mod leader;
+pub mod run;
+pub mod signals;
+pub mod site;
+pub mod snapshot;
+pub mod status;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,260 @@
+//! Carries decisions out. Safety rests on the order of writes and on compare-and-swap alone: two controllers may run
+//! at once, and any of them may be killed between any two of these writes.
+//!
+//! - **Grant, then start.** The Job is read; the root domain's ledger is swapped with the new grant in it, against the
+//!   very version that the decision was made on; only then the Job is written, against the version that was read.
+//!   *Start, then grant*: two controllers start one Job each into room for one, and learn of it afterwards.
+//!   *No swap*: both read the ledger with room for one, both write.
+//! - **Fence, then look, then release.** The Job is written first, which makes a start fail that was prepared earlier;
+//!   then its pods are listed; only then the grant leaves the ledger, by a swap.
+//!   *No fence*: A grants and pauses; B finds the Job held and without pods, gives its watts to another; A wakes and
+//!   starts it.
+//!   *Look, then fence*: pods come up in between.
+//! - **A cache is never proof.** What frees watts is read from the API server itself after the decision.
+
+use super::world::{Item, State};
+use crate::api::{Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
+use crate::core::plan::Load;
+use crate::workloads::job;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long one call to the API server may take. Five of these in a row still fit the 18 s that RELIABILITY §2 leaves
+/// for all calls and deliveries of a fall, since suspending is one call.
+const CALL: Duration = Duration::from_secs(4);
+
+/// How a write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It was made.
+    Succeeded,
+    /// Someone else wrote first.
+    Conflict,
+    /// It took too long: it may have been made or not.
+    TimedOut,
+    /// The API server refused it.
+    Failed,
+}
+
+/// A write that was not made, or not surely.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct CallError {
+    /// What was tried.
+    pub what: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// In the API server's words.
+    pub why: String,
+    /// Its status code, where it answered.
+    pub code: Option<u16>,
+}
+
+/// Makes one call, no longer than [`CALL`].
+///
+/// # Errors
+/// How it ended otherwise.
+pub async fn call<T>(what: impl Into<String>, future: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+    let what = what.into();
+    match tokio::time::timeout(CALL, future).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(kube::Error::Api(status))) => {
+            let outcome = if status.code == 409 { Outcome::Conflict } else { Outcome::Failed };
+            Err(CallError { what, outcome, why: status.message.clone(), code: Some(status.code) })
+        }
+        Ok(Err(error)) => Err(CallError { what, outcome: Outcome::Failed, why: error.to_string(), code: None }),
+        Err(_) => {
+            Err(CallError { what, outcome: Outcome::TimedOut, why: format!("no answer in {CALL:?}"), code: None })
+        }
+    }
+}
+
+/// A start that was decided.
+#[derive(Debug, Clone)]
+pub struct Start<'a> {
+    /// What is to start.
+    pub item: &'a Item,
+    /// What it is granted.
+    pub load: Load,
+    /// The domain that it starts in.
+    pub domain: String,
+    /// The labels of that domain's nodes.
+    pub node_labels: BTreeMap<String, String>,
+}
+
+/// The changes of one root's ledger in one cycle.
+#[derive(Debug, Default)]
+pub struct Changes<'a> {
+    /// Grants whose workload may be gone.
+    pub release: Vec<(Grant, Option<&'a Item>)>,
+    /// Grants to what draws already.
+    pub adopt: Vec<Grant>,
+    /// Starts.
+    pub start: Vec<Start<'a>>,
+}
+
+/// The grant of a load.
+#[must_use]
+pub fn grant(item: &Item, load: Load, domain: &str) -> Grant {
+    let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    Grant {
+        uid: item.uid.clone(),
+        namespace: item.job.metadata.namespace.clone().unwrap_or_default(),
+        name: item.job.metadata.name.clone().unwrap_or_default(),
+        domain: domain.to_owned(),
+        watts: load.watts.0,
+        accelerators: count(load.accelerators),
+        hosts: count(load.hosts),
+    }
+}
+
+/// The ledger after some grants have left and others have come. A grant that is there already is replaced.
+#[must_use]
+pub fn next_ledger(ledger: &Ledger, released: &[String], granted: Vec<Grant>) -> Ledger {
+    let replaced: Vec<String> = granted.iter().map(|grant| grant.uid.clone()).collect();
+    let stays = |grant: &&Grant| !released.contains(&grant.uid) && !replaced.contains(&grant.uid);
+    let mut grants: Vec<Grant> = ledger.grants.iter().filter(stays).cloned().chain(granted).collect();
+    grants.sort_by(|a, b| a.uid.cmp(&b.uid));
+    Ledger { sequence: ledger.sequence + 1, grants }
+}
+
+/// Holds a Job. The safe direction: it is done whatever the Job's version.
+///
+/// # Errors
+/// How it ended otherwise.
+pub async fn suspend(client: &Client, item: &Item) -> Result<(), CallError> {
+    let (api, name) = job_api(client, item);
+    let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
+    call(format!("suspend {}", item.name()), api.patch(&name, &PatchParams::default(), &patch)).await?;
+    Ok(())
+}
+
+fn job_api(client: &Client, item: &Item) -> (Api<Job>, String) {
+    let namespace = item.job.metadata.namespace.as_deref().unwrap_or_default();
+    (Api::namespaced(client.clone(), namespace), item.job.metadata.name.clone().unwrap_or_default())
+}
+
+/// Changes a root's ledger by one swap, and starts what it now holds. `told` hears what went wrong on the way.
+///
+/// # Errors
+/// The ledger was not swapped: nothing is started, nothing is freed.
+pub async fn commit(
+    client: &Client,
+    root: &PowerDomain,
+    changes: Changes<'_>,
+    told: &mut Vec<CallError>,
+) -> Result<usize, CallError> {
+    let ledger = root.status.as_ref().and_then(|status| status.ledger.clone()).unwrap_or_default();
+    let mut released = Vec::new();
+    for (grant, item) in &changes.release {
+        match is_gone(client, grant, *item, ledger.sequence).await {
+            Ok(true) => released.push(grant.uid.clone()),
+            Ok(false) => {}
+            Err(error) => told.push(error),
+        }
+    }
+    // read before the swap: whatever touches a Job after this makes its start fail
+    let mut starts = Vec::new();
+    for start in changes.start {
+        let (api, name) = job_api(client, start.item);
+        match call(format!("read {}", start.item.name()), api.get(&name)).await {
+            Ok(job) => {
+                let same = job.metadata.uid.as_deref() == Some(&start.item.uid);
+                if same && job::is_suspended(&job) && job::end(&job).is_none() {
+                    starts.push((start, job));
+                }
+            }
+            Err(error) => told.push(error),
+        }
+    }
+    let granted: Vec<Grant> =
+        starts.iter().map(|(start, _)| grant(start.item, start.load, &start.domain)).chain(changes.adopt).collect();
+    if released.is_empty() && granted.is_empty() {
+        return Ok(0);
+    }
+    let next = next_ledger(&ledger, &released, granted);
+    let sequence = next.sequence;
+    let mut swapped = root.clone();
+    let status = swapped.status.clone().unwrap_or_default();
+    swapped.status = Some(PowerDomainStatus { ledger: Some(next), ..status });
+    let name = root.metadata.name.clone().unwrap_or_default();
+    let api: Api<PowerDomain> = Api::all(client.clone());
+    // the object carries the resourceVersion that the decision was made on
+    call(format!("swap the ledger of {name}"), api.replace_status(&name, &PostParams::default(), &swapped)).await?;
+    let mut started = 0;
+    for (start, job) in starts {
+        match begin(client, &start, &job, sequence).await {
+            Ok(()) => started += 1,
+            Err(error) => told.push(error),
+        }
+    }
+    Ok(started)
+}
+
+async fn begin(client: &Client, start: &Start<'_>, job: &Job, sequence: i64) -> Result<(), CallError> {
+    let (api, name) = job_api(client, start.item);
+    let what = format!("start {}", start.item.name());
+    let begun = job::started(job, &start.node_labels, sequence);
+    match call(what, api.replace(&name, &PostParams::default(), &begun)).await {
+        Ok(_) => Ok(()),
+        // Before 1.36 a Job that has run keeps its template until its startTime is cleared. That write makes a new
+        // version of the Job, so it starts in a later cycle, when its grant is taken back and made again.
+        Err(error) if error.code == Some(422) && job::times(job).1.is_some() => {
+            let patch = Patch::Merge(json!({"status": {"startTime": null}}));
+            call("clear startTime", api.patch_status(&name, &PatchParams::default(), &patch)).await?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Is everything of a granted workload gone, and can't come back? Reads from the API server, and fences.
+async fn is_gone(client: &Client, grant: &Grant, item: Option<&Item>, sequence: i64) -> Result<bool, CallError> {
+    if item.is_some_and(|item| !matches!(item.state, State::InDoubt | State::Ended(_))) {
+        return Ok(false);
+    }
+    let who = format!("{}/{}", grant.namespace, grant.name);
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &grant.namespace);
+    let job = call(format!("read {who}"), jobs.get_opt(&grant.name)).await?;
+    if let Some(job) = job.filter(|job| job.metadata.uid.as_deref() == Some(&grant.uid)) {
+        match (job::end(&job), job::is_suspended(&job)) {
+            (Some(_), _) => {}
+            (None, false) => return Ok(false),
+            (None, true) => {
+                let fence = json!({"metadata": {
+                    "resourceVersion": job.metadata.resource_version,
+                    "annotations": {labels::FENCE: format!("{sequence}-released")},
+                }});
+                call(format!("fence {who}"), jobs.patch(&grant.name, &PatchParams::default(), &Patch::Merge(fence)))
+                    .await?;
+            }
+        }
+    }
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &grant.namespace);
+    let own = ListParams::default().labels(&format!("{}={}", labels::CONTROLLER_UID, grant.uid));
+    let list = call(format!("list the pods of {who}"), pods.list(&own)).await?;
+    Ok(list.items.iter().all(|pod| !job::is_alive(pod)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_grant(uid: &str, watts: i64) -> Grant {
+        Grant { uid: uid.to_owned(), watts, ..Grant::default() }
+    }
+
+    #[test]
+    fn a_ledger_changes_by_what_left_and_what_came() {
+        let ledger = Ledger { sequence: 4, grants: vec![a_grant("a", 1), a_grant("b", 2), a_grant("c", 3)] };
+        let next = next_ledger(&ledger, &["b".to_owned()], vec![a_grant("d", 4), a_grant("c", 9)]);
+        assert_eq!(next.sequence, 5);
+        let kept: Vec<(&str, i64)> = next.grants.iter().map(|grant| (grant.uid.as_str(), grant.watts)).collect();
+        assert_eq!(kept, [("a", 1), ("c", 9), ("d", 4)]);
+    }
+}

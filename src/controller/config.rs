@@ -1,0 +1,101 @@
+//! The operator's own configuration: one YAML file.
+
+use crate::units::Seconds;
+use crate::yaml::{Document, YamlError};
+use serde::Deserialize;
+
+/// What can be configured. Every field has a default; an unknown one is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Config {
+    /// Seconds between two thorough plans.
+    pub plan_period_seconds: u32,
+    /// Seconds between two cycles when nothing happens: RELIABILITY §2 counts 5 of its 30 s for this.
+    pub tick_seconds: u32,
+    /// How long a workload is taken to run that does not say.
+    pub default_expected_duration_seconds: u32,
+    /// The grain of plans, and the shortest run of what can be suspended for supply.
+    pub slot_seconds: u32,
+    /// How far plans look.
+    pub horizon_hours: u32,
+    /// What must be under a cap that falls within this time is stopped already: the usual grace period of a pod, 30 s,
+    /// two ticks, and 5 s for calls.
+    pub stop_lead_seconds: u32,
+    /// Where /healthz, /readyz and /metrics are served. Port 0 takes any.
+    pub listen: String,
+    /// Only one of several controllers acts. It saves work; safety does not rest on it.
+    pub leader_election: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            plan_period_seconds: 300,
+            tick_seconds: 5,
+            default_expected_duration_seconds: 3600,
+            slot_seconds: 900,
+            horizon_hours: 48,
+            stop_lead_seconds: 45,
+            listen: "0.0.0.0:8080".to_owned(),
+            leader_election: true,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// What is wrong, with line and field.
+    pub fn parse(text: &str, file: &str) -> Result<Self, YamlError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let document = Document::parse(text, file)?;
+        let config: Self = document.read()?;
+        for (field, value) in [
+            ("planPeriodSeconds", config.plan_period_seconds),
+            ("tickSeconds", config.tick_seconds),
+            ("defaultExpectedDurationSeconds", config.default_expected_duration_seconds),
+            ("slotSeconds", config.slot_seconds),
+            ("horizonHours", config.horizon_hours),
+        ] {
+            if value == 0 {
+                return Err(document.error(field, "is zero: at least 1 is needed"));
+            }
+        }
+        if config.listen.parse::<std::net::SocketAddr>().is_err() {
+            return Err(document.error("listen", format!("`{}` is not an address such as 0.0.0.0:8080", config.listen)));
+        }
+        Ok(config)
+    }
+
+    /// The grain of plans.
+    #[must_use]
+    pub fn slot(&self) -> Seconds {
+        Seconds(i64::from(self.slot_seconds))
+    }
+
+    /// How long what stops may go on drawing.
+    #[must_use]
+    pub fn stop_lead(&self) -> Seconds {
+        Seconds(i64::from(self.stop_lead_seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_has_a_default_and_mistakes_have_a_line() {
+        assert_eq!(Config::parse("", "c.yaml"), Ok(Config::default()));
+        let config = Config::parse("tickSeconds: 2\nlisten: 127.0.0.1:0\n", "c.yaml").unwrap();
+        assert_eq!((config.tick_seconds, config.horizon_hours), (2, 48));
+        let error = |text: &str| Config::parse(text, "c.yaml").unwrap_err().to_string();
+        assert!(error("tickSeconds: 2\ntickSecond: 3\n").starts_with("c.yaml:2: tickSecond: unknown field"));
+        assert_eq!(error("slotSeconds: 0\n"), "c.yaml:1: slotSeconds: is zero: at least 1 is needed");
+        assert_eq!(error("listen: here\n"), "c.yaml:1: listen: `here` is not an address such as 0.0.0.0:8080");
+        assert!(error("tickSeconds: -1\n").starts_with("c.yaml:1: tickSeconds: invalid value"));
+    }
+}

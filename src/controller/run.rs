@@ -1,0 +1,368 @@
+//! The loop: one cycle at a time, when something changed and at least each tick.
+
+use super::apply::{CallError, Changes, Start, call, commit, grant, suspend};
+use super::config::Config;
+use super::leader::Candidate;
+use super::signals::{Signals, to_plan_with};
+use super::snapshot::Snapshot;
+use super::status;
+use super::watch::{Malformed, Watch, parse};
+use super::world::{Item, State, World, load, world};
+use crate::api::{GridSignal, LLMWorkload, PowerDomain, What, conditions};
+use crate::clock;
+use crate::core::admit::{Action, Cycle, cycle};
+use crate::core::plan::{Heliotrope, PowerPlan};
+use crate::units::Moment;
+use crate::web::{DomainLabel, Metrics, OutcomeLabel, ReasonLabel};
+use crate::workloads::job;
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Events that come within this time are one: a Job with a hundred pods is not a hundred cycles.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// Everything that outlives a cycle. None of it is needed for safety: all is made anew after a restart.
+pub struct Controller {
+    client: Client,
+    watch: Watch,
+    config: Config,
+    candidate: Option<Candidate>,
+    signals: Signals,
+    plan: Option<Arc<PowerPlan>>,
+    thorough_at: Option<Moment>,
+    held_at: Option<Moment>,
+    leads: bool,
+    metrics: Arc<Metrics>,
+    /// What was already said of an object, so that it is said once.
+    told: BTreeSet<String>,
+}
+
+impl Controller {
+    /// A controller that has not decided anything yet.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        watch: Watch,
+        config: Config,
+        candidate: Option<Candidate>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            client,
+            watch,
+            config,
+            candidate,
+            signals: Signals::default(),
+            plan: None,
+            thorough_at: None,
+            held_at: None,
+            leads: false,
+            metrics,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Runs until `stop` is told.
+    pub async fn run(mut self, changed: Arc<Notify>, stop: Arc<Notify>) {
+        self.watch.ready().await;
+        self.metrics.set_ready();
+        tracing::info!("all caches are filled");
+        let tick = Duration::from_secs(u64::from(self.config.tick_seconds));
+        loop {
+            let watch = clock::Stopwatch::start();
+            if self.may_act().await
+                && let Err(error) = self.once().await
+            {
+                self.count(&error);
+                tracing::warn!(%error, "a cycle was cut short");
+            }
+            self.metrics.cycle.observe(watch.millis() as f64 / 1000.0);
+            tokio::select! {
+                () = stop.notified() => break,
+                () = async {
+                    // whatever comes first: something changed, or a tick has passed
+                    let _ = tokio::time::timeout(tick, changed.notified()).await;
+                    tokio::time::sleep(GATHER).await;
+                } => {}
+            }
+        }
+        if let Some(candidate) = self.candidate.filter(|_| self.leads) {
+            candidate.resign().await;
+        }
+        tracing::info!("stopped");
+    }
+
+    /// Is this controller the one that acts?
+    async fn may_act(&mut self) -> bool {
+        let Some(candidate) = &self.candidate else { return true };
+        let now = clock::now();
+        // renewed each tick, not each cycle
+        if self.leads && self.held_at.is_some_and(|at| (now - at).0 < i64::from(self.config.tick_seconds)) {
+            return true;
+        }
+        let leads = candidate.hold(now).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "not leading");
+            false
+        });
+        if leads != self.leads {
+            tracing::info!(leads, "the lead has changed");
+            self.plan = None;
+        }
+        (self.leads, self.held_at) = (leads, Some(now));
+        self.metrics.leader.set(i64::from(leads));
+        leads
+    }
+
+    /// One cycle.
+    async fn once(&mut self) -> Result<(), CallError> {
+        // 1. Everything that is looked at: domains from the API server itself, the rest from caches.
+        let now = clock::now();
+        let (mut snapshot, signals, mut malformed) = self.watch.snapshot(now);
+        snapshot.domains = self.domains(&mut malformed).await?;
+        let readings = self.read(&mut snapshot, &signals, now);
+
+        // 2. The world, and what the core makes of it.
+        let period = i64::from(self.config.plan_period_seconds);
+        let thorough = self.thorough_at.is_none_or(|at| (now - at).0 >= period);
+        let world = world(&snapshot, &self.config, self.plan.clone(), thorough);
+        let decided = cycle(&world.problem, &Heliotrope, self.config.stop_lead());
+        if thorough {
+            self.thorough_at = Some(now);
+        }
+        self.plan = Some(decided.plan.clone());
+
+        // 3. Carry it out, roots that are enforced only.
+        self.adopt(&world).await;
+        self.enforce(&snapshot, &world, &decided).await;
+
+        // 4. Say what is.
+        self.measure(&world, &decided);
+        self.say(&snapshot, &world, &decided, &readings, now).await;
+        self.say_malformed(&malformed, now).await;
+        Ok(())
+    }
+
+    /// All domains, as they are at this moment.
+    async fn domains(&self, malformed: &mut Vec<Malformed>) -> Result<Vec<PowerDomain>, CallError> {
+        let resource = ApiResource::erase::<PowerDomain>(&());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let list = call("list the domains", api.list(&ListParams::default())).await?;
+        let mut domains = Vec::new();
+        for mut object in list.items {
+            object.types = Some(kube::api::TypeMeta::resource::<PowerDomain>());
+            match parse(&object, "PowerDomain") {
+                Ok(domain) => domains.push(domain),
+                Err(error) => malformed.push(error),
+            }
+        }
+        Ok(domains)
+    }
+
+    /// Reads all signals, and puts those that the roots name into the snapshot.
+    fn read(
+        &mut self,
+        snapshot: &mut Snapshot,
+        signals: &[GridSignal],
+        now: Moment,
+    ) -> Vec<(GridSignal, super::signals::Reading)> {
+        let readings: Vec<_> =
+            signals.iter().map(|signal| (signal.clone(), self.signals.read(signal, &self.watch, now))).collect();
+        let named = |pick: fn(&crate::api::SignalRefs) -> Option<&String>, what: What| {
+            let name = snapshot.domains.iter().find_map(|domain| pick(domain.spec.signals.as_ref()?))?;
+            let found = readings.iter().find(|(signal, _)| signal.name_any() == *name && signal.spec.what == what)?;
+            to_plan_with(&found.1, now)
+        };
+        let (carbon, price) =
+            (named(|refs| refs.carbon.as_ref(), What::CarbonIntensity), named(|refs| refs.price.as_ref(), What::Price));
+        (snapshot.carbon, snapshot.price) = (carbon, price);
+        readings
+    }
+
+    /// Makes the custom resource of every managed Job that has none.
+    async fn adopt(&mut self, world: &World) {
+        for item in world.items.iter().filter(|item| item.workload.is_none() && job::end(&item.job).is_none()) {
+            let (workload, errors) = job::workload(&item.job);
+            for error in errors {
+                if self.told.insert(format!("{}: {error}", item.uid)) {
+                    tracing::warn!(job = item.name(), %error, "an annotation is not used");
+                }
+            }
+            let namespace = item.job.metadata.namespace.clone().unwrap_or_default();
+            let api: Api<LLMWorkload> = Api::namespaced(self.client.clone(), &namespace);
+            let made =
+                call(format!("make LLMWorkload {}", item.name()), api.create(&PostParams::default(), &workload)).await;
+            // one that is there already belongs to someone else, or was made before our cache heard of it
+            self.note(made.map(|_| ()).or_else(|error| if error.code == Some(409) { Ok(()) } else { Err(error) }));
+        }
+    }
+
+    async fn enforce(&mut self, snapshot: &Snapshot, world: &World, decided: &Cycle) {
+        let site = &world.site;
+        let by_uid: BTreeMap<&str, &Item> = world.items.iter().map(|item| (item.uid.as_str(), item)).collect();
+        let is_enforced = |pool: Option<usize>| pool.map_or(!site.enforced.is_empty(), |pool| site.is_enforced(pool));
+        // stops first: they free what starts need
+        let unadmitted = world.items.iter().filter(|item| item.state == State::Unadmitted);
+        let stopped = decided.actions.iter().filter_map(|action| match action {
+            Action::Suspend { id, .. } => by_uid.get(&**id).copied(),
+            Action::Start { .. } => None,
+        });
+        for item in unadmitted.chain(stopped).filter(|item| is_enforced(item.pool)) {
+            tracing::info!(job = item.name(), state = ?item.state, "suspending");
+            let done = suspend(&self.client, item).await;
+            self.note(done);
+        }
+        for root in &site.enforced {
+            let name = &site.tree.get(*root).spec.name;
+            let Some(object) = snapshot.domain(name) else { continue };
+            let below = |pool: usize| site.tree.root_of(site.pools[pool].domain) == *root;
+            let domain_of = |pool: usize| site.tree.get(site.pools[pool].domain).spec.name.clone();
+            let mut changes = Changes::default();
+            let granted =
+                object.status.as_ref().and_then(|status| status.ledger.as_ref()).map(|ledger| ledger.grants.clone());
+            for grant in granted.unwrap_or_default() {
+                let item = by_uid.get(grant.uid.as_str()).copied();
+                if item.is_none_or(|item| matches!(item.state, State::InDoubt | State::Ended(_))) {
+                    changes.release.push((grant, item));
+                }
+            }
+            for item in world.items.iter().filter(|item| item.adopted) {
+                if let Some(pool) = item.pool.filter(|pool| below(*pool)) {
+                    changes.adopt.push(grant(item, load(item, snapshot, site, pool), &domain_of(pool)));
+                }
+            }
+            for action in &decided.actions {
+                let Action::Start { id, pool, load } = action else { continue };
+                if let Some(item) = by_uid.get(&**id).filter(|_| below(pool.0)) {
+                    let node_labels = site.selectors[pool.0].clone();
+                    changes.start.push(Start { item, load: *load, domain: domain_of(pool.0), node_labels });
+                }
+            }
+            let mut told = Vec::new();
+            match commit(&self.client, object, changes, &mut told).await {
+                Ok(0) => {}
+                Ok(started) => tracing::info!(root = name, started, "started"),
+                Err(error) => told.push(error),
+            }
+            told.into_iter().for_each(|error| self.note(Err(error)));
+        }
+    }
+
+    fn note(&self, result: Result<(), CallError>) {
+        match result {
+            Ok(()) => {
+                self.metrics.writes.get_or_create(&OutcomeLabel { outcome: "Succeeded".to_owned() }).inc();
+            }
+            Err(error) => {
+                self.count(&error);
+                tracing::warn!(%error, "a write was not made; the next cycle sees what became of it");
+            }
+        }
+    }
+
+    fn count(&self, error: &CallError) {
+        self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
+    }
+
+    fn measure(&self, world: &World, decided: &Cycle) {
+        for figures in &decided.domains {
+            let label = DomainLabel { domain: world.site.tree.get(figures.domain).spec.name.clone() };
+            self.metrics.cap.get_or_create(&label).set(figures.cap.0);
+            self.metrics.committed.get_or_create(&label).set(figures.committed.0);
+        }
+        self.metrics.workloads.clear();
+        for verdict in &decided.verdicts {
+            self.metrics.workloads.get_or_create(&ReasonLabel { reason: verdict.reason.name().to_owned() }).inc();
+        }
+    }
+
+    async fn say(
+        &mut self,
+        snapshot: &Snapshot,
+        world: &World,
+        decided: &Cycle,
+        readings: &[(GridSignal, super::signals::Reading)],
+        now: Moment,
+    ) {
+        for item in world.items.iter().filter(|item| item.workload.is_some()) {
+            let verdict = decided.verdicts.iter().find(|verdict| *verdict.id == *item.uid);
+            let status = status::workload(world, item, verdict, now);
+            if let Some(object) = &item.workload {
+                self.write(object, object.status.as_ref(), &status).await;
+            }
+        }
+        for (object, why) in &world.refused {
+            self.write(object, object.status.as_ref(), &status::refused(object, why, now)).await;
+        }
+        for object in &snapshot.domains {
+            let mut status = status::domain(object, world, decided, now);
+            // the ledger is written by swaps alone, so here it is left as it is
+            status.ledger = object.status.as_ref().and_then(|status| status.ledger.clone());
+            self.write(object, object.status.as_ref(), &status).await;
+        }
+        for (object, reading) in readings {
+            self.write(object, object.status.as_ref(), &status::signal(object, reading, now)).await;
+        }
+        for object in &snapshot.profiles {
+            self.write(object, object.status.as_ref(), &status::profile(object, now)).await;
+        }
+    }
+
+    /// Writes a status where it differs from what is there, all fields but a ledger.
+    async fn write<K, S>(&self, object: &K, old: Option<&S>, new: &S)
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+        S: Serialize + PartialEq,
+    {
+        if old == Some(new) {
+            return;
+        }
+        let mut value = serde_json::to_value(new).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("ledger");
+        }
+        let resource = ApiResource::erase::<K>(&());
+        let name = object.name_any();
+        let api: Api<DynamicObject> = match object.namespace() {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), &namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        let patch = Patch::Merge(serde_json::json!({"status": value}));
+        let written = call(format!("status of {name}"), api.patch_status(&name, &PatchParams::default(), &patch)).await;
+        // an object that was deleted meanwhile needs no status
+        self.note(written.map(|_| ()).or_else(|error| if error.code == Some(404) { Ok(()) } else { Err(error) }));
+    }
+
+    /// Tells of objects that can't be parsed, each once for each mistake; the others go on.
+    async fn say_malformed(&mut self, malformed: &[Malformed], now: Moment) {
+        for Malformed { kind, name, error } in malformed {
+            if !self.told.insert(format!("{kind} {name}: {error}")) {
+                continue;
+            }
+            tracing::warn!(kind, name, error, "an object can't be read; it is left alone until it changes");
+            let mut list = Vec::new();
+            conditions::set(&mut list, conditions::ACCEPTED, false, "Malformed", error, None, now);
+            let resource = match *kind {
+                "PowerDomain" => ApiResource::erase::<PowerDomain>(&()),
+                "GridSignal" => ApiResource::erase::<GridSignal>(&()),
+                "AcceleratorProfile" => ApiResource::erase::<crate::api::AcceleratorProfile>(&()),
+                _ => ApiResource::erase::<LLMWorkload>(&()),
+            };
+            let (namespace, name) = name.split_once('/').map_or((None, name.as_str()), |(a, b)| (Some(a), b));
+            let api: Api<DynamicObject> = match namespace {
+                Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+                None => Api::all_with(self.client.clone(), &resource),
+            };
+            let patch = Patch::Merge(serde_json::json!({"status": {"conditions": list}}));
+            let written =
+                call(format!("status of {name}"), api.patch_status(name, &PatchParams::default(), &patch)).await;
+            self.note(written.map(|_| ()));
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The site as the cluster describes it: domains, nodes, pools. Objects in, values of the core out.
+
+use super::snapshot::Snapshot;
+use crate::api::{AcceleratorProfile, Day, Mode, NodeClass, PowerDomain, WorkloadClass};
+use crate::core::domain::{CapSchedule, CapWindow, DomainId, DomainSpec, DomainTree};
+use crate::core::plan::Pool;
+use crate::core::profile::{Point, Profile, UNKNOWN, nameplate};
+use crate::core::steps::Steps;
+use crate::units::{Moment, Seconds, Watts};
+use jiff::civil::Weekday;
+use k8s_openapi::api::core::v1::Node;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Host power that is charged for each accelerator where no node class says more: a DGX H100 takes 10.2 kW, its eight
+/// accelerators 5.6 of these; the rest is 575 W for each.
+const HOST_WATTS_EACH: i64 = 600;
+
+/// What an idle device of a known nameplate draws at most, in thousandths of it: an A100 60 of 400 W, an H100 70 of 700,
+/// a B200 140 of 1,000.
+const IDLE_PERMILLE: i64 = 150;
+
+/// A node that stands in a domain.
+#[derive(Debug, Clone)]
+pub struct SiteNode {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Accelerators that it has.
+    pub gpus: u32,
+    /// Its pool, in the domain that counts it.
+    pub pool: usize,
+    /// May something new start on it?
+    pub open: bool,
+}
+
+/// The site.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The electrical tree.
+    pub tree: DomainTree,
+    /// Its pools: accelerators of one model in one domain.
+    pub pools: Vec<Pool>,
+    /// The model of each pool.
+    pub models: Vec<String>,
+    /// The labels that lead a pod into each pool's domain.
+    pub selectors: Vec<BTreeMap<String, String>>,
+    /// All nodes in domains.
+    pub nodes: Vec<SiteNode>,
+    /// What is wrong, by domain.
+    pub errors: Vec<(String, String)>,
+    /// What is worth knowing, by domain.
+    pub notes: Vec<(String, String)>,
+    /// The roots that are enforced.
+    pub enforced: Vec<DomainId>,
+}
+
+impl Site {
+    /// What the snapshot's objects describe. What is wrong with one domain leaves the others alone.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, horizon: Seconds) -> Self {
+        let mut errors = Vec::new();
+        let specs: Vec<DomainSpec> = snapshot
+            .domains
+            .iter()
+            .filter_map(|domain| match spec(domain, snapshot.now, horizon) {
+                Ok(spec) => Some(spec),
+                Err(what) => {
+                    errors.push((name(domain).to_owned(), what));
+                    None
+                }
+            })
+            .collect();
+        let (tree, faults) = DomainTree::build(specs);
+        errors.extend(faults.iter().map(|fault| (fault.domain().to_owned(), fault.to_string())));
+        let mut site = Self {
+            tree,
+            pools: Vec::new(),
+            models: Vec::new(),
+            selectors: Vec::new(),
+            nodes: Vec::new(),
+            errors,
+            notes: Vec::new(),
+            enforced: Vec::new(),
+        };
+        site.enforced = site
+            .tree
+            .iter()
+            .filter(|(_, domain)| domain.parent.is_none())
+            .filter(|(_, domain)| snapshot.domain(&domain.spec.name).and_then(|d| d.spec.mode) == Some(Mode::Enforce))
+            .map(|(id, _)| id)
+            .collect();
+        let mut nodes: Vec<&Arc<Node>> = snapshot.nodes.iter().collect();
+        nodes.sort_by_key(|node| node.metadata.name.clone());
+        for node in nodes {
+            site.add(snapshot, node);
+        }
+        site
+    }
+
+    /// Counts a node in every domain that claims it; more than one is a mistake, and nothing new starts there.
+    fn add(&mut self, snapshot: &Snapshot, node: &Node) {
+        let node_name = node.metadata.name.clone().unwrap_or_default();
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        let gpus = gpus_of(node);
+        let claims: Vec<DomainId> = self
+            .tree
+            .iter()
+            .filter(|(_, domain)| {
+                let selector = snapshot.domain(&domain.spec.name).and_then(|domain| domain.spec.node_selector.as_ref());
+                selector.is_some_and(|selector| matches(&selector.match_labels, &labels))
+            })
+            .map(|(id, _)| id)
+            .collect();
+        let alone = claims.len() == 1;
+        if claims.len() > 1 {
+            let names: Vec<&str> = claims.iter().map(|id| self.tree.get(*id).spec.name.as_str()).collect();
+            let text = format!(
+                "node {node_name} is claimed by {}: it counts in each, nothing new starts on it",
+                names.join(" and ")
+            );
+            self.errors.extend(names.iter().map(|domain| ((*domain).to_owned(), text.clone())).collect::<Vec<_>>());
+        }
+        for domain in claims {
+            let model = labels.get(crate::api::labels::GPU_PRODUCT).cloned().unwrap_or_default();
+            let (idle, max) = self.host(snapshot, domain, &labels, gpus);
+            let device_idle = device_idle(&snapshot.profiles, &model).times(gpus);
+            let pool = self.pool(snapshot, domain, &model);
+            let entry = &mut self.pools[pool];
+            entry.accelerators += gpus;
+            entry.nodes += 1;
+            entry.idle += idle + device_idle;
+            entry.host_extra = entry.host_extra.max(max - idle);
+            let open = alone && is_open(node) && knows(&snapshot.profiles, &model);
+            self.nodes.push(SiteNode { name: node_name.clone(), labels: labels.clone(), gpus, pool, open });
+        }
+    }
+
+    /// The pool of a model in a domain.
+    fn pool(&mut self, snapshot: &Snapshot, domain: DomainId, model: &str) -> usize {
+        if let Some(at) = (0..self.pools.len()).find(|i| self.pools[*i].domain == domain && self.models[*i] == model) {
+            return at;
+        }
+        let name = self.tree.get(domain).spec.name.clone();
+        let selector = snapshot.domain(&name).and_then(|domain| domain.spec.node_selector.clone());
+        let mut selector = selector.map(|selector| selector.match_labels).unwrap_or_default();
+        let several = self.pools.iter().any(|pool| pool.domain == domain);
+        if several && !model.is_empty() {
+            // a domain with several models needs the model too, or a pod lands on another
+            selector.insert(crate::api::labels::GPU_PRODUCT.to_owned(), model.to_owned());
+        }
+        if !knows(&snapshot.profiles, model) {
+            let what = if model.is_empty() {
+                "without the label nvidia.com/gpu.product".to_owned()
+            } else {
+                format!("`{model}`")
+            };
+            self.notes.push((name.clone(), format!("accelerators {what} are not known: give them an AcceleratorProfile; until then nothing new starts on them")));
+        }
+        self.pools.push(Pool { name, domain, accelerators: 0, nodes: 0, idle: Watts::ZERO, host_extra: Watts::ZERO });
+        self.models.push(model.to_owned());
+        self.selectors.push(selector);
+        self.pools.len() - 1
+    }
+
+    /// What a host draws idle and at most: by the nearest class up the tree, else by a worst case.
+    fn host(
+        &mut self,
+        snapshot: &Snapshot,
+        domain: DomainId,
+        labels: &BTreeMap<String, String>,
+        gpus: u32,
+    ) -> (Watts, Watts) {
+        let chain: Vec<String> = self.tree.chain(domain).map(|id| self.tree.get(id).spec.name.clone()).collect();
+        let classes =
+            chain.iter().filter_map(|name| snapshot.domain(name)).flat_map(|domain| &domain.spec.node_classes);
+        let class: Option<&NodeClass> = classes.into_iter().find(|class| matches(&class.match_labels, labels));
+        if let Some(class) = class {
+            return (Watts(class.host_idle_watts), Watts(class.host_max_watts));
+        }
+        let worst = Watts(HOST_WATTS_EACH).times(gpus);
+        let note = format!(
+            "nodes of no nodeClass are charged {HOST_WATTS_EACH} W of host power for each accelerator, busy or idle"
+        );
+        if !self.notes.iter().any(|(name, text)| *name == chain[0] && *text == note) {
+            self.notes.push((chain[0].clone(), note));
+        }
+        (worst, worst)
+    }
+
+    /// The pool and node of a name, in the domain that counts it first.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&SiteNode> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// Is a pool under a root that is enforced?
+    #[must_use]
+    pub fn is_enforced(&self, pool: usize) -> bool {
+        self.enforced.contains(&self.tree.root_of(self.pools[pool].domain))
+    }
+}
+
+/// Watts of one device above its idle draw, at worst: what a workload of a class adds for each.
+#[must_use]
+pub fn device_load(profiles: &[AcceleratorProfile], model: &str, class: WorkloadClass, wanted: Option<&str>) -> Watts {
+    let worst = match profile(profiles, model, class, wanted) {
+        Some(profile) => profile.worst_draw(),
+        None => nameplate(model).unwrap_or(UNKNOWN),
+    };
+    (worst - device_idle(profiles, model)).max(Watts::ZERO)
+}
+
+/// The profile to count with: the one that is asked for, one for the class, one for any.
+fn profile(
+    profiles: &[AcceleratorProfile],
+    model: &str,
+    class: WorkloadClass,
+    wanted: Option<&str>,
+) -> Option<Profile> {
+    let of_model = || profiles.iter().filter(|profile| profile.spec.device_model == model);
+    let named = wanted.and_then(|name| of_model().find(|profile| profile.metadata.name.as_deref() == Some(name)));
+    let by_class = || of_model().find(|profile| profile.spec.workload_classes.contains(&class));
+    let any = || of_model().find(|profile| profile.spec.workload_classes.is_empty());
+    named.or_else(by_class).or_else(any).and_then(|profile| of(profile).ok())
+}
+
+/// A custom resource as a profile of the core.
+///
+/// # Errors
+/// Why it can't be used.
+pub fn of(profile: &AcceleratorProfile) -> Result<Profile, String> {
+    let spec = &profile.spec;
+    let points: Vec<Point> = spec
+        .points
+        .iter()
+        .map(|point| Point {
+            limit: Watts(point.limit_watts),
+            draw: Watts(point.draw_watts),
+            throughput_permille: u32::try_from(point.throughput_permille).unwrap_or(0),
+        })
+        .collect();
+    let overshoot = u32::try_from(spec.overshoot_permille).unwrap_or(0);
+    Profile::new(&points, Watts(spec.idle_watts), Watts(spec.max_watts), overshoot).map_err(|error| error.to_string())
+}
+
+/// What a device draws when it does nothing: the highest that any of its profiles says.
+fn device_idle(profiles: &[AcceleratorProfile], model: &str) -> Watts {
+    let said = profiles.iter().filter(|p| p.spec.device_model == model).map(|p| Watts(p.spec.idle_watts)).max();
+    said.unwrap_or_else(|| Watts(nameplate(model).map_or(0, |watts| watts.0 * IDLE_PERMILLE / 1000)))
+}
+
+/// Is there any figure for a model?
+fn knows(profiles: &[AcceleratorProfile], model: &str) -> bool {
+    nameplate(model).is_some() || profiles.iter().any(|profile| profile.spec.device_model == model)
+}
+
+fn name(domain: &PowerDomain) -> &str {
+    domain.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Does a thing have all these labels?
+#[must_use]
+pub fn matches(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Accelerators that a node has.
+#[must_use]
+pub fn gpus_of(node: &Node) -> u32 {
+    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+    let quantity = allocatable.and_then(|all| all.get(crate::api::labels::GPU));
+    quantity.and_then(|quantity| quantity.0.parse().ok()).unwrap_or(0)
+}
+
+fn is_open(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+    ready && node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true)
+}
+
+fn spec(domain: &PowerDomain, now: Moment, horizon: Seconds) -> Result<DomainSpec, String> {
+    let spec = &domain.spec;
+    let base = Watts(spec.cap_watts);
+    let cap = match &spec.cap_schedule {
+        None => Steps::constant(base),
+        Some(schedule) => {
+            let zone = jiff::tz::TimeZone::get(&schedule.time_zone).map_err(|_| {
+                format!("capSchedule.timeZone `{}` is not a time zone such as Asia/Seoul", schedule.time_zone)
+            })?;
+            let mut windows = Vec::new();
+            for window in &schedule.windows {
+                let time = |text: &str| {
+                    let parsed = format!("{text}:00").parse::<jiff::civil::Time>();
+                    parsed.map_err(|_| format!("capSchedule: `{text}` is not a time of day such as 18:30"))
+                };
+                let days = window.days.iter().map(|day| weekday(*day)).collect();
+                windows.push(CapWindow {
+                    days,
+                    from: time(&window.from)?,
+                    to: time(&window.to)?,
+                    cap: Watts(window.cap_watts),
+                });
+            }
+            let schedule = CapSchedule::new(zone, windows).map_err(|error| format!("capSchedule: {error}"))?;
+            schedule.timeline(base, now, now + horizon)
+        }
+    };
+    Ok(DomainSpec {
+        name: name(domain).to_owned(),
+        parent: spec.parent.clone(),
+        cap,
+        baseline: Watts(spec.baseline.as_ref().map_or(0, |baseline| baseline.max_watts)),
+        overhead_permille: u32::try_from(spec.overhead_permille).unwrap_or(0),
+    })
+}
+
+fn weekday(day: Day) -> Weekday {
+    match day {
+        Day::Monday => Weekday::Monday,
+        Day::Tuesday => Weekday::Tuesday,
+        Day::Wednesday => Weekday::Wednesday,
+        Day::Thursday => Weekday::Thursday,
+        Day::Friday => Weekday::Friday,
+        Day::Saturday => Weekday::Saturday,
+        Day::Sunday => Weekday::Sunday,
+    }
+}

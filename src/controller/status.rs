@@ -1,0 +1,248 @@
+//! What people see: statuses as values. Written only where they differ from what is there.
+
+use super::signals::{Reading, value};
+use super::site;
+use super::world::{Item, State, World};
+use crate::api::conditions::{self, ACCEPTED, ADMITTED, FINISHED, FRESH, WITHIN_CAP};
+use crate::api::{
+    AcceleratorProfile, AcceleratorProfileStatus, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase,
+    PowerDomain, PowerDomainStatus,
+};
+use crate::core::admit::{Cycle, Reason, Verdict};
+use crate::units::{Moment, Seconds, Watts};
+use crate::workloads::job::{self, End};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+fn time(moment: Moment) -> Option<Time> {
+    jiff::Timestamp::from_second(moment.0).ok().map(Time)
+}
+
+/// To the minute: an estimate that creeps must not be written each second.
+fn to_minute(moment: Moment) -> Moment {
+    moment.floor(Seconds::MINUTE)
+}
+
+/// The status of a workload.
+#[must_use]
+pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Moment) -> LLMWorkloadStatus {
+    let object = item.workload.as_ref();
+    let generation = object.and_then(|workload| workload.metadata.generation);
+    let old = object.and_then(|workload| workload.status.clone()).unwrap_or_default();
+    let pool = verdict.and_then(|verdict| verdict.pool).map(|pool| pool.0).or(item.pool);
+    let enforced = pool.map_or(!world.site.enforced.is_empty(), |pool| world.site.is_enforced(pool));
+    let (phase, reason, message) = told(item, verdict, enforced);
+    let waits = matches!(phase, Phase::Pending);
+    let start = verdict.and_then(|verdict| verdict.start).filter(|_| waits).map(to_minute);
+    let (_, started) = job::times(&item.job);
+    let accelerators = job::pods(&item.job).saturating_mul(job::gpus_per_pod(&item.job));
+    let mut status = LLMWorkloadStatus {
+        observed_generation: generation,
+        phase: Some(phase),
+        reason: Some(reason.clone()),
+        message: Some(message.clone()),
+        domain: pool.map(|pool| world.site.tree.get(world.site.pools[pool].domain).spec.name.clone()),
+        accelerators: i32::try_from(accelerators).ok(),
+        watts_needed: verdict.map(|verdict| verdict.watts.0).or(old.watts_needed),
+        watts_granted: Some(item.grant.as_ref().map_or(0, |grant| grant.watts)),
+        planned_start: start.and_then(time),
+        planned_finish: verdict.and_then(|verdict| verdict.finish).filter(|_| waits).map(to_minute).and_then(time),
+        waiting_until: Some(start.map_or("-".to_owned(), clock)),
+        started_at: started.and_then(time).or(old.started_at),
+        finished_at: match item.state {
+            State::Ended(_) => old.finished_at.or_else(|| time(now)),
+            _ => None,
+        },
+        conditions: old.conditions,
+    };
+    let set = &mut status.conditions;
+    conditions::set(set, ACCEPTED, true, "Accepted", "it can be served as it is written", generation, now);
+    conditions::set(set, ADMITTED, item.grant.is_some(), &reason, &message, generation, now);
+    let finished = matches!(item.state, State::Ended(_));
+    conditions::set(
+        set,
+        FINISHED,
+        finished,
+        &reason,
+        if finished { "its Job has ended" } else { "its Job has not ended" },
+        generation,
+        now,
+    );
+    status
+}
+
+/// `14:30Z`, or with its date where that is not soon.
+fn clock(moment: Moment) -> String {
+    let text = moment.to_string();
+    match (text.get(5..10), text.get(11..16)) {
+        (Some(day), Some(clock)) => format!("{day} {clock}Z"),
+        _ => text,
+    }
+}
+
+/// Phase, reason and message.
+fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool) -> (Phase, String, String) {
+    let plain = |phase, reason: &str, text: &str| (phase, reason.to_owned(), text.to_owned());
+    let would = if enforced { "" } else { "Observe, nothing is done: " };
+    match (item.state, verdict.map(|verdict| &verdict.reason)) {
+        (State::Ended(End::Succeeded), _) => plain(Phase::Succeeded, "Succeeded", "it finished"),
+        (State::Ended(End::Failed), _) => plain(Phase::Failed, "Failed", "its Job failed: see the Job's conditions"),
+        (State::Stopping, _) => plain(
+            Phase::Suspending,
+            "Suspending",
+            "its pods are being stopped; its watts stay granted until they are gone",
+        ),
+        (State::Unadmitted, _) if enforced => {
+            plain(Phase::Pending, "NotAdmitted", "it was started without asking; it is held first")
+        }
+        (State::Unadmitted, _) => plain(Phase::Running, "Running", "Observe, nothing is done: it runs"),
+        (State::InDoubt, _) => plain(Phase::Starting, "Starting", "its watts are granted"),
+        (State::Running, Some(reason)) if !matches!(reason, Reason::Running) => {
+            let phase = if enforced { Phase::Suspending } else { Phase::Running };
+            (phase, reason.name().to_owned(), format!("{would}{reason}"))
+        }
+        (State::Running, _) => plain(Phase::Running, "Running", "it runs"),
+        (State::Waiting, Some(reason)) => {
+            let phase = match reason {
+                Reason::Starting if enforced => Phase::Starting,
+                Reason::FitsNowhere { .. } | Reason::NoSuchAccelerator => Phase::Refused,
+                _ => Phase::Pending,
+            };
+            let until = verdict.and_then(|verdict| verdict.start).filter(|_| phase == Phase::Pending);
+            let until = until.map(|at| format!("; planned for {}", clock(to_minute(at)))).unwrap_or_default();
+            (phase, reason.name().to_owned(), format!("{would}{reason}{until}"))
+        }
+        (State::Waiting, None) => plain(Phase::Pending, "Pending", "it has not been planned yet"),
+    }
+}
+
+/// The status of a workload that can't be served.
+#[must_use]
+pub fn refused(workload: &LLMWorkload, why: &str, now: Moment) -> LLMWorkloadStatus {
+    let generation = workload.metadata.generation;
+    let mut status = workload.status.clone().unwrap_or_default();
+    status.observed_generation = generation;
+    status.phase = Some(Phase::Refused);
+    status.reason = Some("Refused".to_owned());
+    status.message = Some(why.to_owned());
+    conditions::set(&mut status.conditions, ACCEPTED, false, "Refused", why, generation, now);
+    status
+}
+
+/// The status of a domain. Its ledger is not part of it: that is written by swaps alone.
+#[must_use]
+pub fn domain(domain: &PowerDomain, world: &World, cycle: &Cycle, now: Moment) -> PowerDomainStatus {
+    let name = domain.metadata.name.as_deref().unwrap_or_default();
+    let generation = domain.metadata.generation;
+    let old = domain.status.clone().unwrap_or_default();
+    let mut status =
+        PowerDomainStatus { observed_generation: generation, conditions: old.conditions, ..Default::default() };
+    let faults: Vec<&str> = about(&world.site.errors, name);
+    let notes = about(&world.site.notes, name);
+    let set = &mut status.conditions;
+    let Some(id) = world.site.tree.find(name) else {
+        let why = if faults.is_empty() { "it is not part of the tree".to_owned() } else { faults.join("; ") };
+        conditions::set(set, ACCEPTED, false, "Refused", &why, generation, now);
+        return status;
+    };
+    let said: Vec<&str> = faults.iter().chain(&notes).copied().collect();
+    let (reason, text) = match (faults.is_empty(), notes.is_empty()) {
+        (true, true) => ("Accepted", "it is part of the tree".to_owned()),
+        (true, false) => ("AcceptedWithNotes", said.join("; ")),
+        (false, _) => ("NodeClaimedTwice", said.join("; ")),
+    };
+    conditions::set(set, ACCEPTED, faults.is_empty(), reason, &text, generation, now);
+    let Some(figures) = cycle.domains.iter().find(|figures| figures.domain == id) else { return status };
+    let (cap, committed) = (figures.cap, figures.committed);
+    let within = committed <= cap;
+    let text = format!("{committed} committed, cap {cap}");
+    conditions::set(set, WITHIN_CAP, within, if within { "UnderCap" } else { "CapPassed" }, &text, generation, now);
+    let steps = &world.site.tree.get(id).spec.cap;
+    status.effective_cap_watts = Some(cap.0);
+    status.effective_cap_until = steps.next_change(now).and_then(time);
+    status.effective_cap_reason =
+        Some(if cap == Watts(domain.spec.cap_watts) { "spec.capWatts" } else { "spec.capSchedule" }.to_owned());
+    status.committed_watts = Some(committed.0);
+    status.headroom_watts = Some((cap - committed).0);
+    let below = |pool: usize| world.site.tree.chain(world.site.pools[pool].domain).any(|above| above == id);
+    let running = |item: &&Item| item.state == State::Running && item.pool.is_some_and(below);
+    status.running_workloads = i32::try_from(world.items.iter().filter(running).count()).ok();
+    status.waiting_workloads = i32::try_from(
+        cycle
+            .verdicts
+            .iter()
+            .filter(|verdict| !matches!(verdict.reason, Reason::Running | Reason::Starting))
+            .filter(|verdict| verdict.pool.is_some_and(|pool| below(pool.0)))
+            .count(),
+    )
+    .ok();
+    if domain.spec.parent.is_none() {
+        status.plan_generation = i64::try_from(cycle.plan.generation).ok();
+        status.plan_digest = Some(digest(cycle));
+    }
+    status
+}
+
+/// The digest of a plan: two controllers, or two moments, can be compared by it.
+fn digest(cycle: &Cycle) -> String {
+    use sha2::{Digest, Sha256};
+    let bytes = serde_json::to_vec(&cycle.plan.entries).unwrap_or_default();
+    let hash = Sha256::digest(&bytes);
+    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+fn about<'a>(all: &'a [(String, String)], name: &str) -> Vec<&'a str> {
+    all.iter().filter(|(domain, _)| domain == name).map(|(_, text)| text.as_str()).collect()
+}
+
+/// The status of a signal.
+#[must_use]
+pub fn signal(signal: &GridSignal, reading: &Reading, now: Moment) -> GridSignalStatus {
+    let generation = signal.metadata.generation;
+    let old = signal.status.clone().unwrap_or_default();
+    let known = reading.in_force.as_ref();
+    let current = known.filter(|_| reading.fresh).map(|known| &known.series);
+    let mut status = GridSignalStatus {
+        observed_generation: generation,
+        current_value: current.map(|series| value(signal.spec.what, series.steps.at(now))),
+        current_until: current
+            .and_then(|series| time(series.steps.next_change(now).unwrap_or(series.until).min(series.until))),
+        source: Some(known.map_or("none".to_owned(), |known| known.source.clone())),
+        estimated: known.map(|known| known.series.estimated > 0),
+        known_until: known.and_then(|known| time(known.series.until)),
+        points: known.and_then(|known| i32::try_from(known.series.rows).ok()),
+        conditions: old.conditions,
+    };
+    let errors = reading.errors.join("; ");
+    let text = match (reading.fresh, errors.is_empty(), known) {
+        (true, true, _) => "its value now is known".to_owned(),
+        (true, false, _) => format!("its value now is known; {errors}"),
+        (false, false, _) => errors,
+        (false, true, Some(known)) => {
+            format!("it is known from {} until {}; work goes on without it", known.series.from, known.series.until)
+        }
+        (false, true, None) => "nothing is known of it; work goes on without it".to_owned(),
+    };
+    let reason = if reading.fresh { "Fresh" } else { "Stale" };
+    conditions::set(&mut status.conditions, FRESH, reading.fresh, reason, &text, generation, now);
+    status
+}
+
+/// The status of a profile.
+#[must_use]
+pub fn profile(profile: &AcceleratorProfile, now: Moment) -> AcceleratorProfileStatus {
+    let generation = profile.metadata.generation;
+    let old = profile.status.clone().unwrap_or_default();
+    let built = site::of(profile);
+    let mut status = AcceleratorProfileStatus {
+        observed_generation: generation,
+        knee_watts: built.as_ref().ok().map(|built| built.knee(Watts::ZERO).draw.0),
+        hull_points: built.as_ref().ok().and_then(|built| i32::try_from(built.hull().len()).ok()),
+        conditions: old.conditions,
+    };
+    let (reason, text) = match &built {
+        Ok(_) => ("Accepted", "it can be counted with".to_owned()),
+        Err(error) => ("Refused", error.clone()),
+    };
+    conditions::set(&mut status.conditions, ACCEPTED, built.is_ok(), reason, &text, generation, now);
+    status
+}

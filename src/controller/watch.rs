@@ -1,0 +1,179 @@
+//! Caches of everything a cycle looks at. Our own kinds are kept as they came: one that can't be parsed is reported by
+//! itself and never stops the others.
+
+use super::snapshot::Snapshot;
+use crate::api::{AcceleratorProfile, GridSignal, LLMWorkload, PowerDomain, labels};
+use crate::units::Moment;
+use crate::workloads::job;
+use futures::StreamExt;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{Store, reflector};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Seconds after which a watch is opened anew. 290 is the library's own: a connection that died unheard would look
+/// healthy for as long. A cycle does not rest on watches for its ledger, so a minute is enough.
+const WATCH_SECONDS: u32 = 60;
+
+/// The caches.
+#[derive(Clone)]
+pub struct Watch {
+    profiles: Store<DynamicObject>,
+    signals: Store<DynamicObject>,
+    workloads: Store<DynamicObject>,
+    domains: Store<DynamicObject>,
+    jobs: Store<Job>,
+    pods: Store<Pod>,
+    nodes: Store<Node>,
+    namespaces: Store<Namespace>,
+    priorities: Store<PriorityClass>,
+    config_maps: Store<ConfigMap>,
+}
+
+/// An object of ours that can't be parsed.
+#[derive(Debug, Clone)]
+pub struct Malformed {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its namespace and name.
+    pub name: String,
+    /// What is wrong.
+    pub error: String,
+}
+
+impl Watch {
+    /// Begins to watch. `changed` is told of every change.
+    #[must_use]
+    pub fn start(client: &Client, namespace: &str, changed: &Arc<Notify>) -> Self {
+        let ours = |resource: ApiResource| {
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            keep(api, resource, changed.clone())
+        };
+        Self {
+            profiles: ours(ApiResource::erase::<AcceleratorProfile>(&())),
+            signals: ours(ApiResource::erase::<GridSignal>(&())),
+            workloads: ours(ApiResource::erase::<LLMWorkload>(&())),
+            domains: ours(ApiResource::erase::<PowerDomain>(&())),
+            jobs: keep(Api::all(client.clone()), (), changed.clone()),
+            pods: keep(Api::all(client.clone()), (), changed.clone()),
+            nodes: keep(Api::all(client.clone()), (), changed.clone()),
+            namespaces: keep(Api::all(client.clone()), (), changed.clone()),
+            priorities: keep(Api::all(client.clone()), (), changed.clone()),
+            config_maps: keep(Api::namespaced(client.clone(), namespace), (), changed.clone()),
+        }
+    }
+
+    /// Waits until every cache is filled. Until then nothing is decided.
+    pub async fn ready(&self) {
+        let ours = [&self.profiles, &self.signals, &self.workloads, &self.domains];
+        for store in ours {
+            let _ = store.wait_until_ready().await; // an error is a watch that ended, and with it this program
+        }
+        let _ = self.jobs.wait_until_ready().await;
+        let _ = self.pods.wait_until_ready().await;
+        let _ = self.nodes.wait_until_ready().await;
+        let _ = self.namespaces.wait_until_ready().await;
+        let _ = self.priorities.wait_until_ready().await;
+        let _ = self.config_maps.wait_until_ready().await;
+    }
+
+    /// What is cached at this moment, without domains: these are read from the API server itself.
+    #[must_use]
+    pub fn snapshot(&self, now: Moment) -> (Snapshot, Vec<GridSignal>, Vec<Malformed>) {
+        let mut malformed = Vec::new();
+        let snapshot = Snapshot {
+            now,
+            profiles: parsed(&self.profiles, "AcceleratorProfile", &mut malformed),
+            workloads: parsed(&self.workloads, "LLMWorkload", &mut malformed),
+            jobs: self.jobs.state(),
+            pods: self
+                .pods
+                .state()
+                .into_iter()
+                .filter(|pod| pod.spec.as_ref().is_some_and(|spec| job::gpus(spec) > 0))
+                .collect(),
+            nodes: self.nodes.state(),
+            priorities: self
+                .priorities
+                .state()
+                .iter()
+                .filter_map(|class| Some((class.metadata.name.clone()?, class.value)))
+                .collect(),
+            managed_namespaces: self
+                .namespaces
+                .state()
+                .iter()
+                .filter(|namespace| {
+                    namespace
+                        .metadata
+                        .labels
+                        .as_ref()
+                        .and_then(|all| all.get(labels::MANAGED))
+                        .is_some_and(|v| v == "true")
+                })
+                .filter_map(|namespace| namespace.metadata.name.clone())
+                .collect(),
+            ..Snapshot::default()
+        };
+        let signals = parsed(&self.signals, "GridSignal", &mut malformed);
+        (snapshot, signals, malformed)
+    }
+
+    /// A key of a ConfigMap in our own namespace.
+    #[must_use]
+    pub fn config_map(&self, name: &str, key: &str) -> Option<String> {
+        let maps = self.config_maps.state();
+        let map = maps.iter().find(|map| map.metadata.name.as_deref() == Some(name))?;
+        map.data.as_ref()?.get(key).cloned()
+    }
+}
+
+/// Objects of one of our kinds; those that can't be parsed are told.
+pub fn parse<T: DeserializeOwned>(object: &DynamicObject, kind: &'static str) -> Result<T, Malformed> {
+    let value = serde_json::to_value(object).unwrap_or_default();
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let namespace = object.metadata.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        let name = format!("{namespace}{}", object.metadata.name.clone().unwrap_or_default());
+        Malformed { kind, name, error: format!("{}: {}", error.path(), error.inner()) }
+    })
+}
+
+fn parsed<T: DeserializeOwned>(
+    store: &Store<DynamicObject>,
+    kind: &'static str,
+    malformed: &mut Vec<Malformed>,
+) -> Vec<T> {
+    let mut objects = store.state();
+    objects.sort_by_key(|object| (object.metadata.namespace.clone(), object.metadata.name.clone()));
+    let results = objects.iter().map(|object| parse(object, kind));
+    results.filter_map(|result| result.map_err(|error| malformed.push(error)).ok()).collect()
+}
+
+fn keep<K>(api: Api<K>, kind: K::DynamicType, changed: Arc<Notify>) -> Store<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone + Send + Sync + 'static,
+{
+    let writer = Writer::new(kind);
+    let store = writer.as_reader();
+    let stream = reflector(writer, watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))).default_backoff();
+    tokio::spawn(async move {
+        let mut stream = std::pin::pin!(stream);
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(_) => changed.notify_one(),
+                Err(error) => tracing::warn!(%error, "a watch failed; it is opened again"),
+            }
+        }
+    });
+    store
+}

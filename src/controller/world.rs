@@ -1,0 +1,341 @@
+//! The snapshot as a problem of the core: pure, synchronous, total. What can't be served leaves with its reason.
+
+use super::config::Config;
+use super::site::{Site, device_load, matches};
+use super::snapshot::Snapshot;
+use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
+use crate::core::plan::{Fixed, Load, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
+use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
+use crate::workloads::job::{self, End};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where a managed Job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is held, and nothing of it draws.
+    Waiting,
+    /// It is started.
+    Running,
+    /// It is started without a grant, and nothing of it is bound to a node yet: it is to be held.
+    Unadmitted,
+    /// It is held, and pods of it still draw.
+    Stopping,
+    /// Watts are granted to it and it is held: its start is under way, or was cut off, or its stop is complete.
+    InDoubt,
+    /// It ended.
+    Ended(End),
+}
+
+/// A managed Job with its workload.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Its UID: the id of its workload in the core.
+    pub uid: String,
+    /// The Job.
+    pub job: Arc<Job>,
+    /// The custom resource that stands for it, if it was made already.
+    pub workload: Option<LLMWorkload>,
+    /// Where it stands.
+    pub state: State,
+    /// What is granted to it.
+    pub grant: Option<Grant>,
+    /// Where it draws, or is granted to.
+    pub pool: Option<usize>,
+    /// Does it run without a grant? Then it gets one, whatever the caps say: it draws already.
+    pub adopted: bool,
+}
+
+impl Item {
+    /// What is asked of us for it: by its custom resource, or by its Job until that is made.
+    #[must_use]
+    pub fn spec(&self) -> LLMWorkloadSpec {
+        let made = self.workload.as_ref().map(|workload| workload.spec.clone());
+        made.unwrap_or_else(|| job::workload(&self.job).0.spec)
+    }
+
+    /// Namespace and name, for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("{}/{}", part(&self.job.metadata.namespace), part(&self.job.metadata.name))
+    }
+}
+
+/// The world of one cycle.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// What the core is asked.
+    pub problem: Problem,
+    /// The site behind it.
+    pub site: Site,
+    /// All managed Jobs.
+    pub items: Vec<Item>,
+    /// Grants to what is no more.
+    pub orphans: Vec<Grant>,
+    /// Workloads that can't be served, and why.
+    pub refused: Vec<(LLMWorkload, String)>,
+}
+
+/// The world of a snapshot.
+#[must_use]
+pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPlan>>, thorough: bool) -> World {
+    let horizon = Seconds(i64::from(config.horizon_hours) * 3600);
+    let site = Site::new(snapshot, horizon);
+    let mut by_uid: BTreeMap<&str, Vec<&Arc<Pod>>> = BTreeMap::new();
+    let mut others: Vec<&Arc<Pod>> = Vec::new();
+    for pod in snapshot.pods.iter().filter(|pod| job::is_alive(pod)) {
+        match pod.metadata.labels.as_ref().and_then(|all| all.get(labels::CONTROLLER_UID)) {
+            Some(uid) => by_uid.entry(uid).or_default().push(pod),
+            None => others.push(pod),
+        }
+    }
+    let (mut items, refused) = items(snapshot);
+    for item in &mut items {
+        let pods = by_uid.remove(item.uid.as_str()).unwrap_or_default();
+        settle(item, snapshot, &site, &pods);
+    }
+    others.extend(by_uid.into_values().flatten()); // pods of Jobs that nobody declared
+    items.sort_by(|a, b| a.uid.cmp(&b.uid));
+
+    let until = snapshot.now + config.stop_lead() + Seconds(1);
+    let mut fixed = Vec::new();
+    let mut workloads = Vec::new();
+    for item in &items {
+        match item.state {
+            State::Waiting | State::Running if item.state == State::Waiting || item.pool.is_some() => {
+                workloads.push(workload(item, snapshot, config, &site));
+            }
+            State::Running | State::Waiting => {}
+            State::Stopping | State::InDoubt | State::Unadmitted | State::Ended(_) => {
+                let Some(pool) = item.pool else { continue };
+                let load = load(item, snapshot, &site, pool);
+                fixed.push(Fixed { pool: PoolId(pool), load, until });
+            }
+        }
+    }
+    let orphans: Vec<Grant> =
+        snapshot.grants().filter(|grant| items.iter().all(|item| item.uid != grant.uid)).cloned().collect();
+    for grant in &orphans {
+        if let Some(pool) = pool_of_domain(&site, &grant.domain) {
+            fixed.push(Fixed { pool: PoolId(pool), load: load_of(grant), until });
+        }
+    }
+    fixed.extend(undeclared(snapshot, &site, &others));
+    fixed.extend(closed(&site, snapshot));
+    let problem = Problem {
+        now: snapshot.now,
+        seed: 0,
+        slot: config.slot(),
+        horizon,
+        tree: site.tree.clone(),
+        pools: site.pools.clone(),
+        price: snapshot.combined_price(),
+        intensity: snapshot.carbon.as_ref().map(|steps| steps.map(CarbonIntensity)),
+        delay_cost_per_hour: 0,
+        workloads,
+        fixed,
+        thorough,
+        previous,
+    };
+    World { problem, site, items, orphans, refused }
+}
+
+/// All Jobs that are managed, or that a workload refers to; and workloads that refer to nothing that can be served.
+fn items(snapshot: &Snapshot) -> (Vec<Item>, Vec<(LLMWorkload, String)>) {
+    let mut refused = Vec::new();
+    let mut by_job: BTreeMap<(String, String), LLMWorkload> = BTreeMap::new();
+    for workload in &snapshot.workloads {
+        let namespace = workload.metadata.namespace.clone().unwrap_or_default();
+        let Some(reference) = &workload.spec.workload_ref else {
+            refused.push((workload.clone(), "it has no workloadRef: there is nothing to start".to_owned()));
+            continue;
+        };
+        let exists = snapshot.jobs.iter().any(|job| {
+            job.metadata.namespace.as_deref() == Some(&namespace)
+                && job.metadata.name.as_deref() == Some(&reference.name)
+        });
+        if !exists {
+            refused.push((workload.clone(), format!("there is no Job {} in {namespace}", reference.name)));
+            continue;
+        }
+        let key = (namespace, reference.name.clone());
+        if let Some(first) = by_job.get(&key) {
+            let name = first.metadata.name.clone().unwrap_or_default();
+            refused.push((
+                workload.clone(),
+                format!("{name} refers to Job {} already: one Job has one LLMWorkload", key.1),
+            ));
+            continue;
+        }
+        by_job.insert(key, workload.clone());
+    }
+    let items = snapshot
+        .jobs
+        .iter()
+        .filter_map(|job| {
+            let (namespace, name) = (job.metadata.namespace.clone()?, job.metadata.name.clone()?);
+            let workload = by_job.remove(&(namespace.clone(), name));
+            let managed = job::is_managed(job, snapshot.managed_namespaces.contains(&namespace));
+            (managed || workload.is_some()).then(|| Item {
+                uid: job.metadata.uid.clone().unwrap_or_default(),
+                job: job.clone(),
+                workload,
+                state: State::Waiting,
+                grant: None,
+                pool: None,
+                adopted: false,
+            })
+        })
+        .collect();
+    (items, refused)
+}
+
+/// Finds where an item stands from its Job, its grant and its pods; the most that any of them says.
+fn settle(item: &mut Item, snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>]) {
+    item.grant = snapshot.grants().find(|grant| grant.uid == item.uid).cloned();
+    let bound = pods.iter().find_map(|pod| site.node(job::node(pod)?)).map(|node| node.pool);
+    let granted = item.grant.as_ref().and_then(|grant| pool_of_domain(site, &grant.domain));
+    let asked = || {
+        let selector = item.job.spec.as_ref()?.template.spec.as_ref()?.node_selector.as_ref()?;
+        site.selectors.iter().position(|labels| !labels.is_empty() && matches(labels, selector))
+    };
+    item.pool = bound.or(granted).or_else(asked);
+    // a pod that is not bound may be bound at any moment, so for what is held it counts; what runs is known by its nodes
+    let draws = if job::is_suspended(&item.job) { !pods.is_empty() } else { bound.is_some() };
+    item.state = match (job::end(&item.job), job::is_suspended(&item.job), draws, item.grant.is_some()) {
+        (Some(end), ..) => State::Ended(end),
+        (None, false, false, false) => State::Unadmitted,
+        (None, false, ..) => State::Running,
+        (None, true, true, _) => State::Stopping,
+        (None, true, false, true) => State::InDoubt,
+        (None, true, false, false) => State::Waiting,
+    };
+    if let (State::Ended(_), false, false) = (item.state, draws, item.grant.is_some()) {
+        item.pool = None; // nothing of it draws any more
+    }
+    item.adopted = item.state == State::Running && item.grant.is_none();
+}
+
+fn pool_of_domain(site: &Site, domain: &str) -> Option<usize> {
+    site.pools.iter().position(|pool| site.tree.get(pool.domain).spec.name == domain)
+}
+
+fn load_of(grant: &Grant) -> Load {
+    let count = |n: i32| u32::try_from(n).unwrap_or(0);
+    Load { watts: Watts(grant.watts), accelerators: count(grant.accelerators), hosts: count(grant.hosts) }
+}
+
+/// What an item adds to a pool: by its Job's figures, and never less than was granted.
+pub(super) fn load(item: &Item, snapshot: &Snapshot, site: &Site, pool: usize) -> Load {
+    let (pods, each) = (job::pods(&item.job), job::gpus_per_pod(&item.job));
+    let spec = item.spec();
+    let device = device_load(&snapshot.profiles, &site.models[pool], spec.class, spec.profile.as_deref());
+    let accelerators = pods.saturating_mul(each);
+    let own = Load { watts: device.times(accelerators), accelerators, hosts: pods };
+    match item.grant.as_ref().map(load_of) {
+        Some(granted) => Load {
+            watts: own.watts.max(granted.watts),
+            accelerators: own.accelerators.max(granted.accelerators),
+            hosts: own.hosts.max(granted.hosts),
+        },
+        None => own,
+    }
+}
+
+fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> Workload {
+    let spec = item.spec();
+    let now = snapshot.now;
+    let (created, started) = job::times(&item.job);
+    let arrival = created.unwrap_or(now);
+    let unknown = i64::from(config.default_expected_duration_seconds);
+    let expected = Seconds(spec.expected_duration_seconds.unwrap_or(unknown).max(1));
+    let running = item
+        .pool
+        .filter(|_| item.state == State::Running)
+        .map(|pool| Running { pool: PoolId(pool), since: started.unwrap_or(now).min(now) });
+    let remaining = match running {
+        // what outlives its expected duration is taken to need half as long again as it has run, and a slot at least
+        Some(running) => {
+            let ran = now - running.since;
+            if ran < expected { expected - ran } else { Seconds((ran.0 / 2).max(config.slot().0)) }
+        }
+        None => expected,
+    };
+    let deadline = spec.deadline.as_ref().map(|time| Moment(time.0.as_second()));
+    let delayed = spec.max_delay_seconds.map(|delay| arrival + expected + Seconds(delay));
+    let protected = |labels: Option<&BTreeMap<String, String>>| {
+        labels.and_then(|all| all.get(labels::PROTECTED)).is_some_and(|v| v == "true")
+    };
+    let is_protected = protected(item.job.metadata.labels.as_ref())
+        || protected(item.workload.as_ref().and_then(|workload| workload.metadata.labels.as_ref()));
+    let choices = match running {
+        Some(running) => vec![PoolChoice { pool: running.pool, load: load(item, snapshot, site, running.pool.0) }],
+        None => choices(item, snapshot, site),
+    };
+    Workload {
+        id: item.uid.as_str().into(),
+        // without a class the lowest: whoever says nothing goes last, and is stopped first
+        priority: spec.priority_class_name.and_then(|name| snapshot.priorities.get(&name).copied()).unwrap_or(i32::MIN),
+        arrival,
+        remaining,
+        choices,
+        running,
+        suspension: match (is_protected, spec.checkpoint) {
+            (true, _) => Suspension::Never,
+            (false, Some(checkpoint)) => Suspension::ForSupply { cost: Seconds(checkpoint.cost_seconds) },
+            (false, None) => Suspension::ForCapOnly,
+        },
+        finish_by: deadline.or(delayed),
+    }
+}
+
+/// The pools whose open nodes could hold all its pods if they were empty, and that its own nodeSelector allows.
+fn choices(item: &Item, snapshot: &Snapshot, site: &Site) -> Vec<PoolChoice> {
+    let own = job::own_selector(&item.job);
+    let (pods, each) = (job::pods(&item.job), job::gpus_per_pod(&item.job).max(1));
+    let enforced = !site.enforced.is_empty();
+    (0..site.pools.len())
+        .filter(|pool| !enforced || site.is_enforced(*pool))
+        .filter(|pool| {
+            let nodes = site.nodes.iter().filter(|node| node.pool == *pool && node.open && matches(&own, &node.labels));
+            nodes.map(|node| node.gpus / each).sum::<u32>() >= pods
+        })
+        .map(|pool| PoolChoice { pool: PoolId(pool), load: load(item, snapshot, site, pool) })
+        .collect()
+}
+
+/// Pods on accelerators that nobody declared: they draw all the same.
+fn undeclared(snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>]) -> Vec<Fixed> {
+    let mut fixed = Vec::new();
+    for pod in pods {
+        let gpus = pod.spec.as_ref().map_or(0, job::gpus);
+        let Some(name) = job::node(pod).filter(|_| gpus > 0) else { continue };
+        // a node that several domains claim counts in each
+        for node in site.nodes.iter().filter(|node| node.name == name) {
+            let device =
+                device_load(&snapshot.profiles, &site.models[node.pool], crate::api::WorkloadClass::default(), None);
+            let load = Load { watts: device.times(gpus), accelerators: gpus, hosts: 1 };
+            fixed.push(Fixed { pool: PoolId(node.pool), load, until: Moment::FAR_FUTURE });
+        }
+    }
+    fixed
+}
+
+/// Accelerators on which nothing new may start: taken, without watts, less what is in use there already.
+fn closed(site: &Site, snapshot: &Snapshot) -> Vec<Fixed> {
+    let used = |name: &str| -> u32 {
+        let here = snapshot.pods.iter().filter(|pod| job::is_alive(pod) && job::node(pod) == Some(name));
+        here.map(|pod| pod.spec.as_ref().map_or(0, job::gpus)).sum()
+    };
+    let closed = site.nodes.iter().filter(|node| !node.open);
+    closed
+        .map(|node| {
+            let accelerators = node.gpus.saturating_sub(used(&node.name));
+            let load = Load { watts: Watts::ZERO, accelerators, hosts: 0 };
+            Fixed { pool: PoolId(node.pool), load, until: Moment::FAR_FUTURE }
+        })
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::net::TcpListener;
+
+/// The domain that a figure is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DomainLabel {
+    /// Its name.
+    pub domain: String,
+}
+
+/// The phase that workloads are counted in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// One of the reasons in `core::admit`, or a phase.
+    pub reason: String,
+}
+
+/// How a write ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `Succeeded`, `Conflict`, `TimedOut` or `Failed`.
+    pub outcome: String,
+}
+
+/// All metrics of the controller.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// What may be drawn now.
+    pub cap: Family<DomainLabel, Gauge>,
+    /// What can be drawn under what was granted.
+    pub committed: Family<DomainLabel, Gauge>,
+    /// Workloads by reason.
+    pub workloads: Family<ReasonLabel, Gauge>,
+    /// Writes by how they ended.
+    pub writes: Family<OutcomeLabel, Counter>,
+    /// Seconds that a cycle took.
+    pub cycle: Histogram,
+    /// Is this controller the leader?
+    pub leader: Gauge,
+    ready: AtomicBool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("heliotrope"),
+            cap: Family::default(),
+            committed: Family::default(),
+            workloads: Family::default(),
+            writes: Family::default(),
+            cycle: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
+            leader: Gauge::default(),
+            ready: AtomicBool::new(false),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("domain_cap_watts", "What may be drawn in a domain now", metrics.cap.clone());
+        registry.register(
+            "domain_committed_watts",
+            "What can be drawn in a domain under what was granted",
+            metrics.committed.clone(),
+        );
+        registry.register("workloads", "Workloads by the reason they are where they are", metrics.workloads.clone());
+        registry.register("writes", "Writes to the API server by how they ended", metrics.writes.clone());
+        registry.register("cycle_seconds", "How long a cycle took, its writes included", metrics.cycle.clone());
+        registry.register("leader", "1 where this controller acts", metrics.leader.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Says that all caches are filled.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Serves until the program ends.
+///
+/// # Errors
+/// What the listener said.
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(expose))
+        .with_state(metrics);
+    axum::serve(listener, router).await
+}
+
+async fn ready(State(metrics): State<Arc<Metrics>>) -> (StatusCode, &'static str) {
+    if metrics.ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet")
+    }
+}
+
+async fn expose(State(metrics): State<Arc<Metrics>>) -> (StatusCode, String) {
+    let mut text = String::new();
+    match encode(&mut text, &metrics.registry) {
+        Ok(()) => (StatusCode::OK, text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
