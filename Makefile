@@ -10,6 +10,10 @@ demo:        ## simulates a day of an illustrative site, prints the table and wr
 test:        ## everything: format, lints, licences, drift, all tests; ends with `N passed, N failed`
 	@bash tests/run.sh
 
+crds:          ## writes the CustomResourceDefinitions anew, here and in the chart
+	@cargo run --quiet -- crds --dir crds
+	@cargo run --quiet -- crds --dir charts/heliotrope/crds
+
 testbed-assets: ## finds or builds the programs of the testbed (Go is needed; the first time takes some 12 minutes)
 	@bash tests/testbed/assets.sh
 
@@ -19,4 +23,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test testbed-assets testbed-up testbed-down
+.PHONY: help demo test crds testbed-assets testbed-up testbed-down

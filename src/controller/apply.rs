@@ -55,7 +55,7 @@ pub struct CallError {
     pub code: Option<u16>,
 }
 
-/// Makes one call, no longer than [`CALL`].
+/// Makes one call, no longer than `CALL`.
 ///
 /// # Errors
 /// How it ended otherwise.
