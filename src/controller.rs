@@ -1,14 +1,16 @@
 //! The controller: it sees the cluster, has the core decide, and carries the decision out.
 //!
 //! ```text
-//!   watch -> snapshot -> world -> core::admit::cycle -> apply -> status
+//!   watch -> snapshot -> world -> core::admit::cycle -> apply -> say
 //!   (I/O)    (values)    (pure)   (pure)                (I/O)    (I/O)
 //! ```
 
 pub mod apply;
 pub mod config;
+pub mod events;
 pub mod leader;
 pub mod run;
+pub mod say;
 pub mod signals;
 pub mod site;
 pub mod snapshot;

@@ -14,6 +14,21 @@ pub const ADMITTED: &str = "Admitted";
 /// The workload has ended.
 pub const FINISHED: &str = "Finished";
 
+/// The longest message of a status or an event, in bytes: what events.k8s.io takes. The schemas count characters, which
+/// are no more.
+pub const MESSAGE: usize = 1024;
+
+/// A text of no more than [`MESSAGE`] bytes: a note on each of ten thousand nodes must not make a status unwritable.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    const ELLIPSIS: &str = "…";
+    if text.len() <= MESSAGE {
+        return text.to_owned();
+    }
+    let end = (0..=MESSAGE - ELLIPSIS.len()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().to_owned() + ELLIPSIS
+}
+
 /// Sets one condition. `lastTransitionTime` moves only when the status does.
 pub fn set(
     conditions: &mut Vec<Condition>,
@@ -33,9 +48,32 @@ pub fn set(
         type_: kind.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        message: message.to_owned(),
+        message: shortened(message),
         observed_generation: generation,
         last_transition_time: since,
     });
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(shortened("짧다"), "짧다");
+        let cut = shortened(&"와".repeat(400));
+        assert!(cut.len() <= MESSAGE && cut.ends_with("와…"), "{}", cut.len());
+    }
+
+    #[test]
+    fn the_time_moves_only_when_the_status_does() {
+        let mut list = Vec::new();
+        let since = |list: &[Condition]| list[0].last_transition_time.0.as_second();
+        set(&mut list, ACCEPTED, true, "Accepted", "one", None, Moment(10));
+        set(&mut list, ACCEPTED, true, "Accepted", "two", None, Moment(20));
+        assert_eq!((since(&list), list[0].message.as_str(), list.len()), (10, "two", 1));
+        set(&mut list, ACCEPTED, false, "Refused", "three", None, Moment(30));
+        assert_eq!(since(&list), 30);
+    }
 }

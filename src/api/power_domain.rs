@@ -233,7 +233,7 @@ pub struct Ledger {
 #[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
-    /// The UID of its LLMWorkload.
+    /// The UID of its Job.
     #[schemars(length(max = 64))]
     pub uid: String,
     /// Its namespace.

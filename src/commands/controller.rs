@@ -2,6 +2,7 @@
 
 use super::CommandError;
 use crate::controller::config::Config;
+use crate::controller::events::Events;
 use crate::controller::leader::Candidate;
 use crate::controller::run::Controller as Loop;
 use crate::controller::watch::Watch;
@@ -78,10 +79,11 @@ impl Controller {
             told.notify_one();
         });
         let identity = self.identity.unwrap_or_else(|| format!("{}-{}", address.port(), std::process::id()));
+        let events = Events::start(&client, Some(identity.clone()));
         let candidate = config.leader_election.then(|| Candidate::new(&client, &self.namespace, identity));
         let changed = Arc::new(Notify::new());
         let watch = Watch::start(&client, &self.namespace, &changed);
-        Loop::new(client, watch, config, candidate, metrics).run(changed, stop).await;
+        Loop::new(client, watch, config, candidate, metrics, events).run(changed, stop).await;
         Ok(())
     }
 

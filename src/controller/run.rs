@@ -2,25 +2,23 @@
 
 use super::apply::{CallError, Changes, Start, call, commit, grant, suspend};
 use super::config::Config;
+use super::events::Events;
 use super::leader::Candidate;
-use super::signals::{Signals, to_plan_with};
+use super::say::Voice;
+use super::signals::{Reading, Signals, to_plan_with};
 use super::snapshot::Snapshot;
-use super::status;
 use super::watch::{Malformed, Watch, parse};
 use super::world::{Item, State, World, load, world};
-use crate::api::{GridSignal, LLMWorkload, PowerDomain, What, conditions};
+use crate::api::{GridSignal, LLMWorkload, PowerDomain, What};
 use crate::clock;
 use crate::core::admit::{Action, Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan};
 use crate::units::Moment;
-use crate::web::{DomainLabel, Metrics, OutcomeLabel, ReasonLabel};
+use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use crate::workloads::job;
-use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -40,7 +38,8 @@ pub struct Controller {
     held_at: Option<Moment>,
     leads: bool,
     metrics: Arc<Metrics>,
-    /// What was already said of an object, so that it is said once.
+    voice: Voice,
+    /// Mistakes in annotations that were told already.
     told: BTreeSet<String>,
 }
 
@@ -53,9 +52,12 @@ impl Controller {
         config: Config,
         candidate: Option<Candidate>,
         metrics: Arc<Metrics>,
+        events: Events,
     ) -> Self {
+        let voice = Voice::new(client.clone(), metrics.clone(), events);
         Self {
             client,
+            voice,
             watch,
             config,
             candidate,
@@ -71,7 +73,10 @@ impl Controller {
 
     /// Runs until `stop` is told.
     pub async fn run(mut self, changed: Arc<Notify>, stop: Arc<Notify>) {
-        self.watch.ready().await;
+        tokio::select! {
+            () = self.watch.ready() => {}
+            () = stop.notified() => return,
+        }
         self.metrics.set_ready();
         tracing::info!("all caches are filled");
         let tick = Duration::from_secs(u64::from(self.config.tick_seconds));
@@ -80,7 +85,7 @@ impl Controller {
             if self.may_act().await
                 && let Err(error) = self.once().await
             {
-                self.count(&error);
+                self.voice.count(&error);
                 tracing::warn!(%error, "a cycle was cut short");
             }
             self.metrics.cycle.observe(watch.millis() as f64 / 1000.0);
@@ -144,8 +149,8 @@ impl Controller {
 
         // 4. Say what is.
         self.measure(&world, &decided);
-        self.say(&snapshot, &world, &decided, &readings, now).await;
-        self.say_malformed(&malformed, now).await;
+        self.voice.say(&snapshot, &world, &decided, &readings).await;
+        self.voice.malformed(&malformed, now).await;
         Ok(())
     }
 
@@ -166,12 +171,7 @@ impl Controller {
     }
 
     /// Reads all signals, and puts those that the roots name into the snapshot.
-    fn read(
-        &mut self,
-        snapshot: &mut Snapshot,
-        signals: &[GridSignal],
-        now: Moment,
-    ) -> Vec<(GridSignal, super::signals::Reading)> {
+    fn read(&mut self, snapshot: &mut Snapshot, signals: &[GridSignal], now: Moment) -> Vec<(GridSignal, Reading)> {
         let readings: Vec<_> =
             signals.iter().map(|signal| (signal.clone(), self.signals.read(signal, &self.watch, now))).collect();
         let named = |pick: fn(&crate::api::SignalRefs) -> Option<&String>, what: What| {
@@ -199,7 +199,8 @@ impl Controller {
             let made =
                 call(format!("make LLMWorkload {}", item.name()), api.create(&PostParams::default(), &workload)).await;
             // one that is there already belongs to someone else, or was made before our cache heard of it
-            self.note(made.map(|_| ()).or_else(|error| if error.code == Some(409) { Ok(()) } else { Err(error) }));
+            self.voice
+                .note(made.map(|_| ()).or_else(|error| if error.code == Some(409) { Ok(()) } else { Err(error) }));
         }
     }
 
@@ -216,7 +217,7 @@ impl Controller {
         for item in unadmitted.chain(stopped).filter(|item| is_enforced(item.pool)) {
             tracing::info!(job = item.name(), state = ?item.state, "suspending");
             let done = suspend(&self.client, item).await;
-            self.note(done);
+            self.voice.note(done);
         }
         for root in &site.enforced {
             let name = &site.tree.get(*root).spec.name;
@@ -250,24 +251,8 @@ impl Controller {
                 Ok(started) => tracing::info!(root = name, started, "started"),
                 Err(error) => told.push(error),
             }
-            told.into_iter().for_each(|error| self.note(Err(error)));
+            told.into_iter().for_each(|error| self.voice.note(Err(error)));
         }
-    }
-
-    fn note(&self, result: Result<(), CallError>) {
-        match result {
-            Ok(()) => {
-                self.metrics.writes.get_or_create(&OutcomeLabel { outcome: "Succeeded".to_owned() }).inc();
-            }
-            Err(error) => {
-                self.count(&error);
-                tracing::warn!(%error, "a write was not made; the next cycle sees what became of it");
-            }
-        }
-    }
-
-    fn count(&self, error: &CallError) {
-        self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
     }
 
     fn measure(&self, world: &World, decided: &Cycle) {
@@ -279,90 +264,6 @@ impl Controller {
         self.metrics.workloads.clear();
         for verdict in &decided.verdicts {
             self.metrics.workloads.get_or_create(&ReasonLabel { reason: verdict.reason.name().to_owned() }).inc();
-        }
-    }
-
-    async fn say(
-        &mut self,
-        snapshot: &Snapshot,
-        world: &World,
-        decided: &Cycle,
-        readings: &[(GridSignal, super::signals::Reading)],
-        now: Moment,
-    ) {
-        for item in world.items.iter().filter(|item| item.workload.is_some()) {
-            let verdict = decided.verdicts.iter().find(|verdict| *verdict.id == *item.uid);
-            let status = status::workload(world, item, verdict, now);
-            if let Some(object) = &item.workload {
-                self.write(object, object.status.as_ref(), &status).await;
-            }
-        }
-        for (object, why) in &world.refused {
-            self.write(object, object.status.as_ref(), &status::refused(object, why, now)).await;
-        }
-        for object in &snapshot.domains {
-            let mut status = status::domain(object, world, decided, now);
-            // the ledger is written by swaps alone, so here it is left as it is
-            status.ledger = object.status.as_ref().and_then(|status| status.ledger.clone());
-            self.write(object, object.status.as_ref(), &status).await;
-        }
-        for (object, reading) in readings {
-            self.write(object, object.status.as_ref(), &status::signal(object, reading, now)).await;
-        }
-        for object in &snapshot.profiles {
-            self.write(object, object.status.as_ref(), &status::profile(object, now)).await;
-        }
-    }
-
-    /// Writes a status where it differs from what is there, all fields but a ledger.
-    async fn write<K, S>(&self, object: &K, old: Option<&S>, new: &S)
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-        S: Serialize + PartialEq,
-    {
-        if old == Some(new) {
-            return;
-        }
-        let mut value = serde_json::to_value(new).unwrap_or_default();
-        if let Some(fields) = value.as_object_mut() {
-            fields.remove("ledger");
-        }
-        let resource = ApiResource::erase::<K>(&());
-        let name = object.name_any();
-        let api: Api<DynamicObject> = match object.namespace() {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), &namespace, &resource),
-            None => Api::all_with(self.client.clone(), &resource),
-        };
-        let patch = Patch::Merge(serde_json::json!({"status": value}));
-        let written = call(format!("status of {name}"), api.patch_status(&name, &PatchParams::default(), &patch)).await;
-        // an object that was deleted meanwhile needs no status
-        self.note(written.map(|_| ()).or_else(|error| if error.code == Some(404) { Ok(()) } else { Err(error) }));
-    }
-
-    /// Tells of objects that can't be parsed, each once for each mistake; the others go on.
-    async fn say_malformed(&mut self, malformed: &[Malformed], now: Moment) {
-        for Malformed { kind, name, error } in malformed {
-            if !self.told.insert(format!("{kind} {name}: {error}")) {
-                continue;
-            }
-            tracing::warn!(kind, name, error, "an object can't be read; it is left alone until it changes");
-            let mut list = Vec::new();
-            conditions::set(&mut list, conditions::ACCEPTED, false, "Malformed", error, None, now);
-            let resource = match *kind {
-                "PowerDomain" => ApiResource::erase::<PowerDomain>(&()),
-                "GridSignal" => ApiResource::erase::<GridSignal>(&()),
-                "AcceleratorProfile" => ApiResource::erase::<crate::api::AcceleratorProfile>(&()),
-                _ => ApiResource::erase::<LLMWorkload>(&()),
-            };
-            let (namespace, name) = name.split_once('/').map_or((None, name.as_str()), |(a, b)| (Some(a), b));
-            let api: Api<DynamicObject> = match namespace {
-                Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
-                None => Api::all_with(self.client.clone(), &resource),
-            };
-            let patch = Patch::Merge(serde_json::json!({"status": {"conditions": list}}));
-            let written =
-                call(format!("status of {name}"), api.patch_status(name, &PatchParams::default(), &patch)).await;
-            self.note(written.map(|_| ()));
         }
     }
 }

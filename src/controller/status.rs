@@ -39,7 +39,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
         observed_generation: generation,
         phase: Some(phase),
         reason: Some(reason.clone()),
-        message: Some(message.clone()),
+        message: Some(conditions::shortened(&message)),
         domain: pool.map(|pool| world.site.tree.get(world.site.pools[pool].domain).spec.name.clone()),
         accelerators: i32::try_from(accelerators).ok(),
         watts_needed: verdict.map(|verdict| verdict.watts.0).or(old.watts_needed),
@@ -123,7 +123,7 @@ pub fn refused(workload: &LLMWorkload, why: &str, now: Moment) -> LLMWorkloadSta
     status.observed_generation = generation;
     status.phase = Some(Phase::Refused);
     status.reason = Some("Refused".to_owned());
-    status.message = Some(why.to_owned());
+    status.message = Some(conditions::shortened(why));
     conditions::set(&mut status.conditions, ACCEPTED, false, "Refused", why, generation, now);
     status
 }

@@ -1,0 +1,133 @@
+//! Events: what has just turned, for `kubectl describe` and `kubectl events`. A phase that changed, a condition that
+//! turned; not every new number, which statuses have. They are best effort: none is worth a cycle's time.
+
+use crate::api::conditions::{ACCEPTED, FRESH, WITHIN_CAP, shortened};
+use crate::api::{LLMWorkloadStatus, Phase};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc::{Sender, channel};
+
+/// Events that may wait to be sent; what comes on top is dropped.
+const WAITING: usize = 1024;
+
+/// What is to be told of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Should a person look at it?
+    pub is_warning: bool,
+    /// CamelCase, as in the status.
+    pub reason: String,
+    /// The sentence.
+    pub note: String,
+}
+
+/// What a workload's new status has to tell: its phase has changed.
+#[must_use]
+pub fn of_workload(old: Option<&LLMWorkloadStatus>, new: &LLMWorkloadStatus) -> Option<Told> {
+    let phase = new.phase?;
+    if old.and_then(|old| old.phase) == Some(phase) {
+        return None;
+    }
+    Some(Told {
+        is_warning: matches!(phase, Phase::Refused | Phase::Failed),
+        reason: new.reason.clone().unwrap_or_default(),
+        note: new.message.clone().unwrap_or_default(),
+    })
+}
+
+/// What conditions have to tell: one that turned. What holds from the first is no news, what fails from the first is.
+#[must_use]
+pub fn of_conditions(old: &[Condition], new: &[Condition]) -> Vec<Told> {
+    let told = new.iter().filter(|condition| [ACCEPTED, WITHIN_CAP, FRESH].contains(&condition.type_.as_str()));
+    told.filter(|condition| {
+        let before = old.iter().find(|before| before.type_ == condition.type_);
+        before.map_or("True", |before| before.status.as_str()) != condition.status
+    })
+    .map(|condition| Told {
+        is_warning: condition.status != "True",
+        reason: condition.reason.clone(),
+        note: condition.message.clone(),
+    })
+    .collect()
+}
+
+/// Sends events from a task of its own.
+#[derive(Debug, Clone)]
+pub struct Events {
+    sender: Sender<(Told, ObjectReference)>,
+}
+
+impl Events {
+    /// Begins to send.
+    #[must_use]
+    pub fn start(client: &Client, instance: Option<String>) -> Self {
+        let recorder = Recorder::new(client.clone(), Reporter { controller: "heliotrope".to_owned(), instance });
+        let (sender, mut waiting) = channel::<(Told, ObjectReference)>(WAITING);
+        tokio::spawn(async move {
+            while let Some((told, object)) = waiting.recv().await {
+                let event = Event {
+                    type_: if told.is_warning { EventType::Warning } else { EventType::Normal },
+                    action: told.reason.clone(),
+                    reason: told.reason,
+                    note: Some(shortened(&told.note)),
+                    secondary: None,
+                };
+                if let Err(error) = recorder.publish(&event, &object).await {
+                    tracing::debug!(%error, object = object.name, "an event was not sent");
+                }
+            }
+        });
+        Self { sender }
+    }
+
+    /// Sends one, or drops it where too many wait already.
+    pub fn send(&self, told: Told, object: ObjectReference) {
+        let _ = self.sender.try_send((told, object));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::conditions;
+    use crate::units::Moment;
+
+    fn status(phase: Phase, reason: &str) -> LLMWorkloadStatus {
+        LLMWorkloadStatus {
+            phase: Some(phase),
+            reason: Some(reason.to_owned()),
+            message: Some(format!("{reason}, in words")),
+            ..LLMWorkloadStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_phase_is_told_once_and_a_new_number_is_not() {
+        let waits = status(Phase::Pending, "NoHeadroom");
+        let first = of_workload(None, &waits).unwrap();
+        assert_eq!((first.is_warning, &*first.reason, &*first.note), (false, "NoHeadroom", "NoHeadroom, in words"));
+        let other = LLMWorkloadStatus { message: Some("3 W free".to_owned()), ..waits.clone() };
+        assert_eq!(of_workload(Some(&waits), &other), None);
+        assert_eq!(of_workload(Some(&waits), &status(Phase::Starting, "Starting")).unwrap().reason, "Starting");
+        assert!(of_workload(Some(&waits), &status(Phase::Refused, "FitsNowhere")).unwrap().is_warning);
+    }
+
+    #[test]
+    fn a_condition_is_told_when_it_turns() {
+        let with = |kind: &str, holds: bool| {
+            let mut list = Vec::new();
+            conditions::set(&mut list, kind, holds, "Because", "in words", None, Moment(0));
+            list
+        };
+        let (good, bad) = (with(WITHIN_CAP, true), with(WITHIN_CAP, false));
+        assert_eq!(of_conditions(&[], &good), []);
+        assert!(of_conditions(&[], &bad)[0].is_warning);
+        assert_eq!(of_conditions(&bad, &bad), []);
+        assert!(of_conditions(&good, &bad)[0].is_warning);
+        assert!(!of_conditions(&bad, &good)[0].is_warning);
+        // a workload's own conditions are told by its phase
+        assert_eq!(of_conditions(&[], &with(conditions::FINISHED, false)), []);
+    }
+}
