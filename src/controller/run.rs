@@ -13,6 +13,7 @@ use crate::api::{GridSignal, LLMWorkload, PowerDomain, What};
 use crate::clock;
 use crate::core::admit::{Action, Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan};
+use crate::core::steps::Steps;
 use crate::units::Moment;
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use crate::workloads::job;
@@ -35,6 +36,8 @@ pub struct Controller {
     signals: Signals,
     plan: Option<Arc<PowerPlan>>,
     thorough_at: Option<Moment>,
+    /// What was planned with last.
+    price: Steps<i64>,
     held_at: Option<Moment>,
     leads: bool,
     metrics: Arc<Metrics>,
@@ -64,6 +67,7 @@ impl Controller {
             signals: Signals::default(),
             plan: None,
             thorough_at: None,
+            price: Steps::constant(0),
             held_at: None,
             leads: false,
             metrics,
@@ -135,7 +139,10 @@ impl Controller {
 
         // 2. The world, and what the core makes of it.
         let period = i64::from(self.config.plan_period_seconds);
-        let thorough = self.thorough_at.is_none_or(|at| (now - at).0 >= period);
+        // a new forecast is a new plan, not a patch on the one before
+        let price = snapshot.combined_price();
+        let thorough = self.thorough_at.is_none_or(|at| (now - at).0 >= period) || price != self.price;
+        self.price = price;
         let world = world(&snapshot, &self.config, self.plan.clone(), thorough);
         let decided = cycle(&world.problem, &Heliotrope, self.config.stop_lead());
         if thorough {

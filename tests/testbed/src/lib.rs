@@ -4,14 +4,15 @@
 mod assets;
 mod error;
 mod keys;
+mod ports;
 mod process;
 
 pub use assets::assets;
 pub use error::Error;
 
+use ports::Ports;
 use process::Process;
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +49,15 @@ pub fn two_rows(nodes: u32) -> Vec<NodeSpec> {
         .collect()
 }
 
+/// Flags besides the usual ones: to have the newest release behave as an older one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags {
+    /// Of kube-apiserver.
+    pub api_server: &'static [&'static str],
+    /// Of kube-controller-manager.
+    pub controller_manager: &'static [&'static str],
+}
+
 /// A running control plane. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Testbed {
@@ -57,6 +67,7 @@ pub struct Testbed {
     folder: Option<tempfile::TempDir>,
     path: PathBuf,
     server: String,
+    _ports: Ports<6>,
 }
 
 impl Testbed {
@@ -65,9 +76,17 @@ impl Testbed {
     /// # Errors
     /// Where a program is missing, or one did not come up: with the end of its log.
     pub fn start(nodes: &[NodeSpec]) -> Result<Self, Error> {
+        Self::start_with(nodes, Flags::default())
+    }
+
+    /// As [`Testbed::start`], with more flags.
+    ///
+    /// # Errors
+    /// As [`Testbed::start`].
+    pub fn start_with(nodes: &[NodeSpec], more: Flags) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("heliotrope-testbed-").tempdir()?;
         let path = folder.path().to_path_buf();
-        let mut testbed = Self::start_in(&path, true)?;
+        let mut testbed = Self::start_in(&path, true, more)?;
         testbed.folder = Some(folder);
         nodes.iter().try_for_each(|node| testbed.add_node(node))?;
         Ok(testbed)
@@ -78,17 +97,19 @@ impl Testbed {
     ///
     /// # Errors
     /// As [`Testbed::start`].
-    pub fn start_in(path: &Path, ends_with_us: bool) -> Result<Self, Error> {
+    pub fn start_in(path: &Path, ends_with_us: bool, more: Flags) -> Result<Self, Error> {
         let assets = assets()?;
         keys::write(path)?;
-        let [etcd, peer, secure, manager, scheduler, kwok] = free_ports()?;
+        let ports = Ports::take()?;
+        let [etcd, peer, secure, manager, scheduler, kwok] = ports.numbers;
         let server = format!("https://127.0.0.1:{secure}");
         for (name, token) in [("admin", "admin"), ("controller-manager", "manager"), ("scheduler", "scheduler")] {
             kubeconfig(&path.join(format!("{name}.kubeconfig")), path, &server, token)?;
         }
         std::fs::write(path.join("kwok.yaml"), include_str!("../kwok/stages.yaml"))?;
         let file = |name: &str| path.join(name).display().to_string();
-        let mut testbed = Self { assets, processes: Vec::new(), folder: None, path: path.to_path_buf(), server };
+        let mut testbed =
+            Self { assets, processes: Vec::new(), folder: None, path: path.to_path_buf(), server, _ports: ports };
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         testbed.run(
             ends_with_us,
@@ -104,24 +125,24 @@ impl Testbed {
                 "--unsafe-no-fsync".to_owned(),
             ],
         )?;
-        testbed.run(
-            ends_with_us,
-            "kube-apiserver",
-            &[
-                format!("--etcd-servers={}", url(etcd)),
-                "--bind-address=127.0.0.1".to_owned(),
-                format!("--secure-port={secure}"),
-                format!("--tls-cert-file={}", file("server.crt")),
-                format!("--tls-private-key-file={}", file("server.key")),
-                format!("--token-auth-file={}", file("tokens.csv")),
-                format!("--service-account-key-file={}", file("accounts.pub")),
-                format!("--service-account-signing-key-file={}", file("accounts.key")),
-                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                "--authorization-mode=Node,RBAC".to_owned(),
-                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-                "--allow-privileged=true".to_owned(),
-            ],
-        )?;
+        let flags: Vec<String> = [
+            format!("--etcd-servers={}", url(etcd)),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={secure}"),
+            format!("--tls-cert-file={}", file("server.crt")),
+            format!("--tls-private-key-file={}", file("server.key")),
+            format!("--token-auth-file={}", file("tokens.csv")),
+            format!("--service-account-key-file={}", file("accounts.pub")),
+            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            "--allow-privileged=true".to_owned(),
+        ]
+        .into_iter()
+        .chain(more.api_server.iter().map(|flag| (*flag).to_owned()))
+        .collect();
+        testbed.run(ends_with_us, "kube-apiserver", &flags)?;
         testbed.wait("kube-apiserver", |testbed| {
             testbed.kubectl(&["get", "--raw", "/readyz"]).is_ok_and(|output| output.status.success())
         })?;
@@ -143,6 +164,7 @@ impl Testbed {
             format!("--root-ca-file={}", file("ca.crt")),
             "--use-service-account-credentials=true".to_owned(),
         ]);
+        arguments.extend(more.controller_manager.iter().map(|flag| (*flag).to_owned()));
         testbed.run(ends_with_us, "kube-controller-manager", &arguments)?;
         testbed.run(ends_with_us, "kube-scheduler", &client("scheduler", scheduler))?;
         testbed.run(
@@ -311,16 +333,6 @@ fn now() -> Instant {
 
 fn kube_error(error: impl std::fmt::Display) -> Error {
     Error::Refused(error.to_string())
-}
-
-/// Ports that were free a moment ago. All are held until all are known, so that they differ.
-fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
-    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
 }
 
 fn kubeconfig(file: &Path, folder: &Path, server: &str, token: &str) -> Result<(), Error> {

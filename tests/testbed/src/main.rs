@@ -1,6 +1,6 @@
 //! `testbed up` and `testbed down`: the control plane of the tests, for a person to play with.
 
-use heliotrope_testbed::{Error, Testbed, two_rows};
+use heliotrope_testbed::{Error, Flags, Testbed, two_rows};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -32,7 +32,7 @@ fn up(folder: &Path) -> Result<(), Error> {
         return Err(Error::Refused(format!("one is up already, in {}: `make testbed-down` ends it", folder.display())));
     }
     std::fs::create_dir_all(folder)?;
-    let testbed = Testbed::start_in(folder, false)?;
+    let testbed = Testbed::start_in(folder, false, Flags::default())?;
     two_rows(16).iter().try_for_each(|node| testbed.add_node(node))?;
     let lines: Vec<String> = testbed.ids().iter().map(u32::to_string).collect();
     std::fs::write(&ids, lines.join("\n"))?;
