@@ -1,0 +1,215 @@
+//! The chart as helm renders it, without a cluster. That it installs and works is shown in `tests/controller`.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+use heliotrope::controller::config::Config;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const MUTATING: &str = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";
+
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/heliotrope")
+}
+
+fn helm(arguments: &[&str]) -> Output {
+    let helm = heliotrope_testbed::assets().unwrap().join("helm");
+    Command::new(helm).args(arguments).output().unwrap()
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    let all = serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap());
+    all.filter(|document| !document.is_null()).collect()
+}
+
+/// The objects that the chart makes with these settings.
+fn rendered(settings: &[&str]) -> Vec<Value> {
+    let chart = chart().display().to_string();
+    let output = helm(&[&["template", "heliotrope", &chart, "--namespace", "power"], settings].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    documents(&String::from_utf8(output.stdout).unwrap())
+}
+
+fn kinds(objects: &[Value]) -> Vec<&str> {
+    let mut kinds: Vec<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+fn one<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name} in {:?}", kinds(objects)))
+}
+
+/// `group/resource verb` for every right in a role. What a resource's name narrows has that name behind it.
+fn rights(role: &Value) -> BTreeSet<String> {
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let names = list(&rule["resourceNames"]);
+        let suffix = if names.is_empty() { String::new() } else { format!(" only {}", names.join(" ")) };
+        for group in list(&rule["apiGroups"]) {
+            for resource in list(&rule["resources"]) {
+                for verb in list(&rule["verbs"]) {
+                    rights.insert(format!("{group}/{resource} {verb}{suffix}"));
+                }
+            }
+        }
+    }
+    rights
+}
+
+fn set(lines: &str) -> BTreeSet<String> {
+    lines.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_controller_may_do_what_it_does_and_nothing_more() {
+    let objects = rendered(&[]);
+    let cluster = set("
+        /namespaces get\n /namespaces list\n /namespaces watch
+        /nodes get\n /nodes list\n /nodes watch
+        /pods get\n /pods list\n /pods watch
+        batch/jobs get\n batch/jobs list\n batch/jobs watch\n batch/jobs update\n batch/jobs patch
+        batch/jobs/finalizers update
+        batch/jobs/status patch
+        events.k8s.io/events create\n events.k8s.io/events patch
+        heliotrope.dev/acceleratorprofiles get\n heliotrope.dev/acceleratorprofiles list
+        heliotrope.dev/acceleratorprofiles watch\n heliotrope.dev/acceleratorprofiles/status patch
+        heliotrope.dev/gridsignals get\n heliotrope.dev/gridsignals list\n heliotrope.dev/gridsignals watch
+        heliotrope.dev/gridsignals/status patch
+        heliotrope.dev/llmworkloads get\n heliotrope.dev/llmworkloads list\n heliotrope.dev/llmworkloads watch
+        heliotrope.dev/llmworkloads create\n heliotrope.dev/llmworkloads/status patch
+        heliotrope.dev/powerdomains get\n heliotrope.dev/powerdomains list\n heliotrope.dev/powerdomains watch
+        heliotrope.dev/powerdomains/status update\n heliotrope.dev/powerdomains/status patch
+        scheduling.k8s.io/priorityclasses get\n scheduling.k8s.io/priorityclasses list
+        scheduling.k8s.io/priorityclasses watch
+    ");
+    assert_eq!(rights(one(&objects, "ClusterRole", "heliotrope-controller")), cluster);
+    let own = set("
+        /configmaps get\n /configmaps list\n /configmaps watch
+        coordination.k8s.io/leases create
+        coordination.k8s.io/leases get only heliotrope-controller
+        coordination.k8s.io/leases update only heliotrope-controller
+    ");
+    assert_eq!(rights(one(&objects, "Role", "heliotrope-controller")), own);
+    // the account is bound to these two and no other
+    let bound = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding"));
+    let roles: Vec<&str> = bound.map(|binding| binding["roleRef"]["name"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["heliotrope-controller", "heliotrope-controller"]);
+}
+
+#[test]
+fn a_value_that_is_misspelt_is_refused_by_name() {
+    let chart = chart().display().to_string();
+    for (setting, what) in [
+        ("replcas=2", "replcas"),
+        ("config.tickSecond=2", "tickSecond"),
+        ("config.tickSeconds=0", "tickSeconds"),
+        ("config.tickSeconds=soon", "tickSeconds"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("replicas=0", "replicas"),
+    ] {
+        let output = helm(&["template", "heliotrope", &chart, "--set", setting]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(what), "{setting}: {text}");
+    }
+}
+
+/// Each value that there is, by its path. The schema is closed, so it has the same ones.
+fn paths(values: &Value, at: &str, found: &mut BTreeSet<String>) {
+    match values.as_object().filter(|fields| !fields.is_empty()) {
+        Some(fields) => fields.iter().for_each(|(key, value)| paths(value, &format!("{at}.{key}"), found)),
+        None => {
+            found.insert(at.to_owned());
+        }
+    }
+}
+
+#[test]
+fn values_schema_and_code_agree() {
+    let read = |name: &str| std::fs::read_to_string(chart().join(name)).unwrap();
+    let values = documents(&read("values.yaml")).remove(0);
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).unwrap();
+    let mut given = BTreeSet::new();
+    paths(&values, "", &mut given);
+    for path in &given {
+        let mut at = &schema;
+        for key in path.split('.').skip(1) {
+            let next = &at["properties"][key];
+            // resources, nodeSelector and tolerations are Kubernetes' own
+            if next.is_null() && at["properties"].is_null() {
+                break;
+            }
+            assert!(!next.is_null(), "{path} is not in the schema");
+            at = next;
+        }
+    }
+    // what the chart says by default is what the program does by default
+    let map = rendered(&[]);
+    let text = one(&map, "ConfigMap", "heliotrope-config")["data"]["config.yaml"].as_str().unwrap();
+    assert_eq!(Config::parse(text, "config.yaml"), Ok(Config::default()));
+    let chart = documents(&read("Chart.yaml")).remove(0);
+    assert_eq!((&chart["version"], &chart["appVersion"]), (&Value::from(env!("CARGO_PKG_VERSION")), &chart["version"]));
+}
+
+#[test]
+fn an_older_server_gets_a_policy_that_says_the_fix() {
+    let newest = rendered(&["--api-versions", MUTATING]);
+    let older = rendered(&[]);
+    let policies = |objects: &[Value]| -> Vec<String> {
+        kinds(objects).iter().filter(|kind| kind.contains("AdmissionPolicy")).map(|kind| (*kind).to_owned()).collect()
+    };
+    let three = |kind: &str| vec![kind.to_owned(), format!("{kind}Binding"), format!("{kind}Binding")];
+    assert_eq!(policies(&newest), three("MutatingAdmissionPolicy"));
+    assert_eq!(policies(&older), three("ValidatingAdmissionPolicy"));
+    for (objects, kind) in [(&newest, "MutatingAdmissionPolicy"), (&older, "ValidatingAdmissionPolicy")] {
+        let policy = one(objects, kind, "heliotrope-hold-managed-jobs");
+        assert_eq!(policy["spec"]["failurePolicy"], "Ignore", "a broken policy must not stop a cluster");
+    }
+    let policy = one(&older, "ValidatingAdmissionPolicy", "heliotrope-hold-managed-jobs");
+    assert!(policy["spec"]["validations"][0]["message"].as_str().unwrap().contains("spec.suspend: true"));
+    assert_eq!(policies(&rendered(&["--set", "admission.enabled=false"])), Vec::<String>::new());
+}
+
+#[test]
+fn its_pod_passes_the_restricted_profile() {
+    let objects = rendered(&[]);
+    let pod = &one(&objects, "Deployment", "heliotrope-controller")["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(container["capabilities"]["drop"][0], "ALL");
+    // what it listens on is what is probed, served and let through
+    let other = rendered(&["--set", "config.listen=0.0.0.0:9999"]);
+    let ports = |objects: &[Value]| {
+        let pod = one(objects, "Deployment", "heliotrope-controller")["spec"]["template"]["spec"].clone();
+        pod["containers"][0]["ports"][0]["containerPort"].clone()
+    };
+    assert_eq!((ports(&objects), ports(&other)), (8080.into(), 9999.into()));
+}
+
+#[test]
+fn several_controllers_stand_on_several_nodes() {
+    let file = chart().join("values-ha.yaml").display().to_string();
+    let (one_of, several) = (rendered(&[]), rendered(&["--values", &file]));
+    assert!(!kinds(&one_of).contains(&"PodDisruptionBudget"));
+    assert!(kinds(&several).contains(&"PodDisruptionBudget"));
+    let deployment = one(&several, "Deployment", "heliotrope-controller");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let spread = &deployment["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
+    assert_eq!(spread["topologyKey"], "kubernetes.io/hostname");
+}
+
+#[test]
+fn helm_finds_nothing_to_say() {
+    let output = helm(&["lint", "--strict", &chart().display().to_string()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
