@@ -9,7 +9,8 @@
 //!   then its pods are listed; only then the grant leaves the ledger, by a swap.
 //!   *No fence*: A grants and pauses; B finds the Job held and without pods, gives its watts to another; A wakes and
 //!   starts it.
-//!   *Look, then fence*: pods come up in between.
+//!   *Look, then fence*: pods come up in between. *Look at pods alone*: the Job controller, which reads through a cache
+//!   too, makes one for a Job that it still takes for started; so its own word that the Job is held is waited for.
 //! - **A cache is never proof.** What frees watts is read from the API server itself after the decision.
 
 use super::world::{Item, State};
@@ -93,7 +94,7 @@ pub struct Changes<'a> {
     /// Grants whose workload may be gone.
     pub release: Vec<(Grant, Option<&'a Item>)>,
     /// Grants to what draws already.
-    pub adopt: Vec<Grant>,
+    pub adopt: Vec<(Grant, &'a Item)>,
     /// Starts.
     pub start: Vec<Start<'a>>,
 }
@@ -172,8 +173,19 @@ pub async fn commit(
             Err(error) => told.push(error),
         }
     }
+    let mut adopted = Vec::new();
+    for (grant, item) in changes.adopt {
+        let (api, name) = job_api(client, item);
+        match call(format!("read {}", item.name()), api.get(&name)).await {
+            Ok(job) if job.metadata.uid.as_deref() == Some(&item.uid) && !job::is_suspended(&job) => {
+                adopted.push(grant)
+            }
+            Ok(_) => {} // it ran when our cache heard of it last
+            Err(error) => told.push(error),
+        }
+    }
     let granted: Vec<Grant> =
-        starts.iter().map(|(start, _)| grant(start.item, start.load, &start.domain)).chain(changes.adopt).collect();
+        starts.iter().map(|(start, _)| grant(start.item, start.load, &start.domain)).chain(adopted).collect();
     if released.is_empty() && granted.is_empty() {
         return Ok(0);
     }
@@ -225,6 +237,8 @@ async fn is_gone(client: &Client, grant: &Grant, item: Option<&Item>, sequence: 
         match (job::end(&job), job::is_suspended(&job)) {
             (Some(_), _) => {}
             (None, false) => return Ok(false),
+            // the Job controller has not seen yet that it is held: it may be making a pod at this moment
+            (None, true) if !job::is_seen_as_suspended(&job) => return Ok(false),
             (None, true) => {
                 let fence = json!({"metadata": {
                     "resourceVersion": job.metadata.resource_version,

@@ -1,17 +1,18 @@
 //! The loop: one cycle at a time, when something changed and at least each tick.
 
-use super::apply::{CallError, Changes, Start, call, commit, grant, suspend};
+use super::apply::{CallError, call};
 use super::config::Config;
+use super::enforce::enforce;
 use super::events::Events;
 use super::leader::Candidate;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
 use super::snapshot::Snapshot;
 use super::watch::{Malformed, Watch, parse};
-use super::world::{Item, State, World, load, world};
+use super::world::{World, world};
 use crate::api::{GridSignal, LLMWorkload, PowerDomain, What};
 use crate::clock;
-use crate::core::admit::{Action, Cycle, cycle};
+use crate::core::admit::{Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan};
 use crate::core::steps::Steps;
 use crate::units::Moment;
@@ -19,7 +20,7 @@ use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use crate::workloads::job;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -36,8 +37,8 @@ pub struct Controller {
     signals: Signals,
     plan: Option<Arc<PowerPlan>>,
     thorough_at: Option<Moment>,
-    /// What was planned with last.
-    price: Steps<i64>,
+    /// Carbon and price that were planned with last.
+    forecast: (Option<Steps<i64>>, Option<Steps<i64>>),
     held_at: Option<Moment>,
     leads: bool,
     metrics: Arc<Metrics>,
@@ -67,7 +68,7 @@ impl Controller {
             signals: Signals::default(),
             plan: None,
             thorough_at: None,
-            price: Steps::constant(0),
+            forecast: (None, None),
             held_at: None,
             leads: false,
             metrics,
@@ -140,9 +141,9 @@ impl Controller {
         // 2. The world, and what the core makes of it.
         let period = i64::from(self.config.plan_period_seconds);
         // a new forecast is a new plan, not a patch on the one before
-        let price = snapshot.combined_price();
-        let thorough = self.thorough_at.is_none_or(|at| (now - at).0 >= period) || price != self.price;
-        self.price = price;
+        let forecast = (snapshot.carbon.clone(), snapshot.price.clone());
+        let thorough = self.thorough_at.is_none_or(|at| (now - at).0 >= period) || forecast != self.forecast;
+        self.forecast = forecast;
         let world = world(&snapshot, &self.config, self.plan.clone(), thorough);
         let decided = cycle(&world.problem, &Heliotrope, self.config.stop_lead());
         if thorough {
@@ -152,7 +153,9 @@ impl Controller {
 
         // 3. Carry it out, roots that are enforced only.
         self.adopt(&world).await;
-        self.enforce(&snapshot, &world, &decided).await;
+        for done in enforce(&self.client, &snapshot, &world, &decided).await {
+            self.voice.note(done);
+        }
 
         // 4. Say what is.
         self.measure(&world, &decided);
@@ -208,57 +211,6 @@ impl Controller {
             // one that is there already belongs to someone else, or was made before our cache heard of it
             self.voice
                 .note(made.map(|_| ()).or_else(|error| if error.code == Some(409) { Ok(()) } else { Err(error) }));
-        }
-    }
-
-    async fn enforce(&mut self, snapshot: &Snapshot, world: &World, decided: &Cycle) {
-        let site = &world.site;
-        let by_uid: BTreeMap<&str, &Item> = world.items.iter().map(|item| (item.uid.as_str(), item)).collect();
-        let is_enforced = |pool: Option<usize>| pool.map_or(!site.enforced.is_empty(), |pool| site.is_enforced(pool));
-        // stops first: they free what starts need
-        let unadmitted = world.items.iter().filter(|item| item.state == State::Unadmitted);
-        let stopped = decided.actions.iter().filter_map(|action| match action {
-            Action::Suspend { id, .. } => by_uid.get(&**id).copied(),
-            Action::Start { .. } => None,
-        });
-        for item in unadmitted.chain(stopped).filter(|item| is_enforced(item.pool)) {
-            tracing::info!(job = item.name(), state = ?item.state, "suspending");
-            let done = suspend(&self.client, item).await;
-            self.voice.note(done);
-        }
-        for root in &site.enforced {
-            let name = &site.tree.get(*root).spec.name;
-            let Some(object) = snapshot.domain(name) else { continue };
-            let below = |pool: usize| site.tree.root_of(site.pools[pool].domain) == *root;
-            let domain_of = |pool: usize| site.tree.get(site.pools[pool].domain).spec.name.clone();
-            let mut changes = Changes::default();
-            let granted =
-                object.status.as_ref().and_then(|status| status.ledger.as_ref()).map(|ledger| ledger.grants.clone());
-            for grant in granted.unwrap_or_default() {
-                let item = by_uid.get(grant.uid.as_str()).copied();
-                if item.is_none_or(|item| matches!(item.state, State::InDoubt | State::Ended(_))) {
-                    changes.release.push((grant, item));
-                }
-            }
-            for item in world.items.iter().filter(|item| item.adopted) {
-                if let Some(pool) = item.pool.filter(|pool| below(*pool)) {
-                    changes.adopt.push(grant(item, load(item, snapshot, site, pool), &domain_of(pool)));
-                }
-            }
-            for action in &decided.actions {
-                let Action::Start { id, pool, load } = action else { continue };
-                if let Some(item) = by_uid.get(&**id).filter(|_| below(pool.0)) {
-                    let node_labels = site.selectors[pool.0].clone();
-                    changes.start.push(Start { item, load: *load, domain: domain_of(pool.0), node_labels });
-                }
-            }
-            let mut told = Vec::new();
-            match commit(&self.client, object, changes, &mut told).await {
-                Ok(0) => {}
-                Ok(started) => tracing::info!(root = name, started, "started"),
-                Err(error) => told.push(error),
-            }
-            told.into_iter().for_each(|error| self.voice.note(Err(error)));
         }
     }
 

@@ -19,9 +19,7 @@ pub enum End {
 /// How a Job ended; none while it has not.
 #[must_use]
 pub fn end(job: &Job) -> Option<End> {
-    let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let holds = |kind: &str| conditions.iter().any(|c| c.type_ == kind && c.status == "True");
-    match (holds("Complete"), holds("Failed")) {
+    match (holds(job, "Complete"), holds(job, "Failed")) {
         (true, _) => Some(End::Succeeded),
         (_, true) => Some(End::Failed),
         _ => None,
@@ -32,6 +30,17 @@ pub fn end(job: &Job) -> Option<End> {
 #[must_use]
 pub fn is_suspended(job: &Job) -> bool {
     job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true)
+}
+
+/// Has the Job controller seen that it is held?
+#[must_use]
+pub fn is_seen_as_suspended(job: &Job) -> bool {
+    holds(job, "Suspended")
+}
+
+fn holds(job: &Job, condition: &str) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == condition && c.status == "True"))
 }
 
 /// When it was made, and when it last started.
