@@ -11,6 +11,7 @@
 //! - [`steps`]: values that change at moments, which all of the above are made of
 
 pub mod admit;
+pub mod chance;
 pub mod domain;
 pub mod forecast;
 pub mod plan;

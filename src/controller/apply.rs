@@ -140,6 +140,13 @@ fn job_api(client: &Client, item: &Item) -> (Api<Job>, String) {
     (Api::namespaced(client.clone(), namespace), item.job.metadata.name.clone().unwrap_or_default())
 }
 
+/// An item's Job as the API server has it now; none where another Job has its name.
+async fn read(client: &Client, item: &Item) -> Result<Option<Job>, CallError> {
+    let (api, name) = job_api(client, item);
+    let job = call(format!("read {}", item.name()), api.get(&name)).await?;
+    Ok(Some(job).filter(|job| job.metadata.uid.as_deref() == Some(&item.uid)))
+}
+
 /// Changes a root's ledger by one swap, and starts what it now holds. `told` hears what went wrong on the way.
 ///
 /// # Errors
@@ -162,24 +169,16 @@ pub async fn commit(
     // read before the swap: whatever touches a Job after this makes its start fail
     let mut starts = Vec::new();
     for start in changes.start {
-        let (api, name) = job_api(client, start.item);
-        match call(format!("read {}", start.item.name()), api.get(&name)).await {
-            Ok(job) => {
-                let same = job.metadata.uid.as_deref() == Some(&start.item.uid);
-                if same && job::is_suspended(&job) && job::end(&job).is_none() {
-                    starts.push((start, job));
-                }
-            }
+        match read(client, start.item).await {
+            Ok(Some(job)) if job::is_suspended(&job) && job::end(&job).is_none() => starts.push((start, job)),
+            Ok(_) => {}
             Err(error) => told.push(error),
         }
     }
     let mut adopted = Vec::new();
     for (grant, item) in changes.adopt {
-        let (api, name) = job_api(client, item);
-        match call(format!("read {}", item.name()), api.get(&name)).await {
-            Ok(job) if job.metadata.uid.as_deref() == Some(&item.uid) && !job::is_suspended(&job) => {
-                adopted.push(grant)
-            }
+        match read(client, item).await {
+            Ok(Some(job)) if !job::is_suspended(&job) => adopted.push(grant),
             Ok(_) => {} // it ran when our cache heard of it last
             Err(error) => told.push(error),
         }

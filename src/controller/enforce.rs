@@ -6,7 +6,6 @@ use super::world::{Item, State, World, load};
 use crate::core::admit::{Action, Cycle};
 use crate::core::domain::DomainId;
 use kube::Client;
-use std::collections::BTreeMap;
 
 /// Carries a decision out where roots are enforced; how each write ended.
 pub async fn enforce(
@@ -39,7 +38,7 @@ fn stops<'a>(world: &'a World, decided: &'a Cycle) -> impl Iterator<Item = &'a I
     let site = &world.site;
     let unadmitted = world.items.iter().filter(|item| item.state == State::Unadmitted);
     let stopped = decided.actions.iter().filter_map(|action| match action {
-        Action::Suspend { id, .. } => world.items.iter().find(|item| *item.uid == **id),
+        Action::Suspend { id, .. } => world.item(id),
         Action::Start { .. } => None,
     });
     let is_enforced = |pool: Option<usize>| pool.map_or(!site.enforced.is_empty(), |pool| site.is_enforced(pool));
@@ -49,13 +48,12 @@ fn stops<'a>(world: &'a World, decided: &'a Cycle) -> impl Iterator<Item = &'a I
 /// The changes of one root's ledger.
 fn changes<'a>(root: DomainId, snapshot: &Snapshot, world: &'a World, decided: &Cycle) -> Changes<'a> {
     let site = &world.site;
-    let by_uid: BTreeMap<&str, &Item> = world.items.iter().map(|item| (item.uid.as_str(), item)).collect();
     let is_below = |pool: usize| site.tree.root_of(site.pools[pool].domain) == root;
     let domain_of = |pool: usize| site.tree.get(site.pools[pool].domain).spec.name.clone();
     let mut changes = Changes::default();
     let ledger = snapshot.domain(&site.tree.get(root).spec.name).and_then(|root| root.status.as_ref()?.ledger.as_ref());
     for grant in ledger.into_iter().flat_map(|ledger| &ledger.grants) {
-        let item = by_uid.get(grant.uid.as_str()).copied();
+        let item = world.item(&grant.uid);
         if item.is_none_or(|item| matches!(item.state, State::InDoubt | State::Ended(_))) {
             changes.release.push((grant.clone(), item));
         }
@@ -67,7 +65,7 @@ fn changes<'a>(root: DomainId, snapshot: &Snapshot, world: &'a World, decided: &
     }
     for action in &decided.actions {
         let Action::Start { id, pool, load } = action else { continue };
-        if let Some(item) = by_uid.get(&**id).filter(|_| is_below(pool.0)) {
+        if let Some(item) = world.item(id).filter(|_| is_below(pool.0)) {
             let node_labels = site.selectors[pool.0].clone();
             changes.start.push(Start { item, load: *load, domain: domain_of(pool.0), node_labels });
         }

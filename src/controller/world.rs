@@ -71,12 +71,21 @@ pub struct World {
     pub problem: Problem,
     /// The site behind it.
     pub site: Site,
-    /// All managed Jobs.
+    /// All managed Jobs, by UID.
     pub items: Vec<Item>,
     /// Grants to what is no more.
     pub orphans: Vec<Grant>,
     /// Workloads that can't be served, and why.
     pub refused: Vec<(LLMWorkload, String)>,
+}
+
+impl World {
+    /// The item of a UID.
+    #[must_use]
+    pub fn item(&self, uid: &str) -> Option<&Item> {
+        let at = self.items.binary_search_by(|item| item.uid.as_str().cmp(uid)).ok()?;
+        self.items.get(at)
+    }
 }
 
 /// The world of a snapshot.

@@ -1,5 +1,6 @@
 //! What may be known at a moment of a series that lies ahead.
 
+use super::chance::random;
 use super::steps::Steps;
 use crate::units::{Moment, Seconds};
 
@@ -75,20 +76,12 @@ fn guess(actual: &Steps<i64>, known_from: Moment, hour: Moment, now: Moment, for
         }
         Forecast::Noisy { percent } => {
             let span = 2 * i64::from(percent) * 10 + 1;
-            let draw = hash(seed, hour.0.unsigned_abs()) % span.unsigned_abs();
+            let draw = random(seed, hour.0.unsigned_abs()) % span.unsigned_abs();
             let permille = i64::try_from(draw).unwrap_or(0) - i64::from(percent) * 10;
             let value = actual.at(hour);
             value + value / 1000 * permille
         }
     }
-}
-
-/// SplitMix64's mixing (Steele, Lea, Flood 2014) of a seed and an index: chance that can be replayed.
-fn hash(seed: u64, index: u64) -> u64 {
-    let mut z = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -2,19 +2,19 @@
 
 use crate::cluster::{
     CAP, Controller, IDLE_WATTS, JOB_WATTS, Meter, arrives_suspended, condition, create, domain, finished, get, job,
-    nothing_granted, now, ok, one, random, site, wait,
+    nothing_granted, now, ok, one, site, wait,
 };
+use heliotrope::core::chance::random;
 use heliotrope_testbed::Testbed;
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 const ALONE: &str = "leaderElection: false";
 
 /// Forty Jobs arrive unsuspended. The cap falls while they run, and rises again. All finish; at no instant more ran than
-/// there was room for. How long the fall took.
-fn forty(testbed: &Testbed) -> Duration {
+/// there was room for.
+fn forty(testbed: &Testbed) {
     let meter = Meter::start(testbed);
     create(testbed, 40, "20s");
     wait("six run", 120, || meter.running() == 6);
@@ -29,7 +29,8 @@ fn forty(testbed: &Testbed) -> Duration {
         looks += 1;
         std::thread::sleep(Duration::from_millis(500));
     }
-    assert!(busy as f64 / f64::from(looks) >= 5.0, "{:.2} of 6 places were busy", busy as f64 / f64::from(looks));
+    let busy = busy as f64 / f64::from(looks);
+    assert!(busy >= 5.0, "{busy:.2} of 6 places were busy");
 
     meter.cap.store(0, Ordering::Relaxed);
     testbed.apply(&domain("site", None, IDLE_WATTS + 2 * JOB_WATTS + 500, Some("Enforce"))).unwrap();
@@ -40,10 +41,7 @@ fn forty(testbed: &Testbed) -> Duration {
     meter.cap.store(6, Ordering::Relaxed);
     testbed.apply(&domain("site", None, CAP, Some("Enforce"))).unwrap();
     let up = wait("six run again", 60, || meter.running() == 6);
-    eprintln!(
-        "{:.2} of 6 busy; under the fallen cap after {down:?}, filled again after {up:?}",
-        f64::from(u32::try_from(busy).unwrap()) / f64::from(looks)
-    );
+    eprintln!("{busy:.2} of 6 busy; under the fallen cap after {down:?}, filled again after {up:?}");
 
     wait("all are finished", 600, || finished(testbed) == 40);
     assert_eq!(meter.over(), Vec::<String>::new());
@@ -51,7 +49,6 @@ fn forty(testbed: &Testbed) -> Duration {
         get(testbed, &["llmworkloads"]).iter().all(|workload| workload["status"]["phase"] == "Succeeded")
     });
     wait("nothing is granted any more", 30, || nothing_granted(testbed));
-    down
 }
 
 #[test]
@@ -95,7 +92,7 @@ fn killed_at_ten_moments_it_ends_the_same() {
     let testbed = site("Enforce");
     let seed = std::env::var("HELIOTROPE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
     eprintln!("HELIOTROPE_TEST_SEED={seed}");
-    let (done, kills) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (done, kills) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for i in 0..10 {

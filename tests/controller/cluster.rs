@@ -304,11 +304,3 @@ pub fn create(testbed: &Testbed, count: usize, runtime: &str) {
     let jobs: Vec<Value> = (0..count).map(|i| job(&format!("job-{i:02}"), runtime)).collect();
     testbed.apply(&json!({"apiVersion": "v1", "kind": "List", "items": jobs})).unwrap();
 }
-
-/// SplitMix64: chance that can be replayed.
-pub fn random(seed: u64, index: u64) -> u64 {
-    let mut z = seed.wrapping_add((index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}

@@ -2,7 +2,8 @@
 //! only once its startTime is cleared; there, managed Jobs that arrive unsuspended are refused with the fix.
 
 use crate::cluster::{
-    Controller, IDLE_WATTS, JOB_WATTS, arrival, domain, get, job, nothing_granted, ok, one, site_on, wait, with_chart,
+    Controller, IDLE_WATTS, JOB_WATTS, arrival, domain, get, job, nothing_granted, ok, one, site, site_on, wait,
+    with_chart,
 };
 use heliotrope_testbed::{Flags, Testbed};
 use serde_json::{Value, json};
@@ -52,8 +53,7 @@ fn moves(testbed: &Testbed) -> bool {
 
 #[test]
 fn a_job_that_ran_moves_to_another_row() {
-    let testbed = with_chart(Flags::default());
-    site_on(&testbed, "Enforce");
+    let testbed = site("Enforce");
     assert!(!moves(&testbed), "since 1.36 it moves at once");
 }
 

@@ -17,6 +17,7 @@ use heliotrope::controller::enforce::enforce;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::controller::world::world;
 use heliotrope::core::admit::cycle;
+use heliotrope::core::chance::random;
 use heliotrope::core::plan::Heliotrope;
 use heliotrope::units::Moment;
 use k8s_openapi::api::core::v1::Node;
@@ -58,16 +59,23 @@ fn job(name: &str) -> Value {
         "status": {"conditions": [{"type": "Suspended", "status": "True"}]}})
 }
 
-/// SplitMix64: chance that can be replayed.
-struct Chance(u64);
+/// Chance that can be replayed.
+struct Chance {
+    seed: u64,
+    drawn: u64,
+}
 
 impl Chance {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) % u64::try_from(n).unwrap()).unwrap()
+        let drawn = random(self.seed, self.drawn);
+        self.drawn += 1;
+        usize::try_from(drawn % u64::try_from(n).unwrap()).unwrap()
+    }
+
+    /// One of these; none where there are none.
+    fn pick<'a>(&mut self, names: impl Iterator<Item = &'a String>) -> Option<String> {
+        let names: Vec<&String> = names.collect();
+        (!names.is_empty()).then(|| names[self.below(names.len())].clone())
     }
 }
 
@@ -175,10 +183,10 @@ async fn step(
     wire: &Wire,
     is_calm: bool,
 ) -> String {
-    let pick = |chance: &mut Chance, names: Vec<String>| -> Option<String> {
-        (!names.is_empty()).then(|| names[chance.below(names.len())].clone())
+    let any_job = |chance: &mut Chance, cluster: &Cluster| chance.pick(cluster.jobs.keys()).unwrap();
+    let any_pod = |chance: &mut Chance, cluster: &Cluster, is: fn(&Value) -> bool| {
+        chance.pick(cluster.pods.iter().filter(|(_, pod)| is(pod)).map(|(name, _)| name))
     };
-    let jobs: Vec<String> = cluster.jobs.keys().cloned().collect();
     match chance.below(if is_calm { 65 } else { 100 }) {
         0..35 => {
             let waiting = wire.lock().unwrap().len();
@@ -201,28 +209,26 @@ async fn step(
             format!("controller {which} decides on view {view} of {newest}")
         }
         50..55 => {
-            let name = jobs[chance.below(jobs.len())].clone();
+            let name = any_job(chance, cluster);
             cluster.sync(&name, false);
             format!("the Job controller sees {name}")
         }
         55..61 => {
-            let unbound = cluster.pods.iter().filter(|(_, pod)| pod["spec"]["nodeName"].is_null());
-            let Some(pod) = pick(chance, unbound.map(|(name, _)| name.clone()).collect()) else {
+            let Some(pod) = any_pod(chance, cluster, |pod| pod["spec"]["nodeName"].is_null()) else {
                 return "-".to_owned();
             };
             cluster.bind(&pod);
             format!("{pod} is bound")
         }
         61..65 => {
-            let running = cluster.pods.iter().filter(|(_, pod)| pod["status"]["phase"] == "Running");
-            let Some(pod) = pick(chance, running.map(|(name, _)| name.clone()).collect()) else {
+            let Some(pod) = any_pod(chance, cluster, |pod| pod["status"]["phase"] == "Running") else {
                 return "-".to_owned();
             };
             cluster.end(&pod);
             format!("{pod} ends")
         }
         65..71 => {
-            let name = jobs[chance.below(jobs.len())].clone();
+            let name = any_job(chance, cluster);
             cluster.sync(&name, true);
             format!("the Job controller acts on {name} as it saw it last")
         }
@@ -242,7 +248,7 @@ async fn step(
             format!("room for {room}")
         }
         _ => {
-            let name = jobs[chance.below(jobs.len())].clone();
+            let name = any_job(chance, cluster);
             cluster.hold(&name);
             format!("a person holds {name}")
         }
@@ -251,7 +257,7 @@ async fn step(
 
 /// One walk: what happened, if something that must hold did not.
 async fn walk(seed: u64) -> Result<(), String> {
-    let mut chance = Chance(seed);
+    let mut chance = Chance { seed, drawn: 0 };
     let room = 1 + i64::try_from(chance.below(2)).unwrap();
     let jobs: Vec<Value> = ["x", "y", "z"].map(job).into();
     let mut cluster = Cluster::new(root(room), jobs);
