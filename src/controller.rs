@@ -16,5 +16,6 @@ pub mod signals;
 pub mod site;
 pub mod snapshot;
 pub mod status;
+pub mod supply;
 pub mod watch;
 pub mod world;

@@ -61,6 +61,26 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         &["Ledger", "ledger::", "place::", "seen_from_above", "plus_permille"],
         "the checker shares no code with the planner",
     ),
+    ("src/controller/snapshot.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/site.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/supply.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/world.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/status.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/workloads", SHELL, "how a kind is read and changed is values in, values out"),
+];
+
+/// What the pure rooms of the shell may not name.
+const SHELL: &[&str] = &[
+    "kube::Client",
+    "kube::{",
+    "Api<",
+    "Client,",
+    "tokio",
+    "async ",
+    "std::fs",
+    "crate::clock",
+    "SystemTime",
+    "::now()",
 ];
 
 fn sources(at: &Path, found: &mut Vec<PathBuf>) {

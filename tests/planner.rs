@@ -7,8 +7,8 @@ use heliotrope::core::admit::{Action, cycle};
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
-    Fixed, Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Running, Suspension,
-    Workload,
+    Fixed, Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running, Supply,
+    Suspension, Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -39,6 +39,7 @@ fn site(caps: [Steps<Watts>; 3], overhead: u32) -> (DomainTree, Vec<Pool>) {
         .map(|name| Pool {
             name: name.to_owned(),
             domain: tree.find(name).unwrap(),
+            supply: 0,
             accelerators: 8,
             nodes: 4,
             idle: Watts(200),
@@ -52,6 +53,10 @@ fn steady(watts: i64) -> Steps<Watts> {
     Steps::constant(Watts(watts))
 }
 
+fn supply(price: Steps<i64>) -> Supply {
+    Supply { price, intensity: None }
+}
+
 fn problem(tree: DomainTree, pools: Vec<Pool>, workloads: Vec<Workload>) -> Problem {
     Problem {
         now: Moment(0),
@@ -60,8 +65,7 @@ fn problem(tree: DomainTree, pools: Vec<Pool>, workloads: Vec<Workload>) -> Prob
         horizon: Seconds::DAY,
         tree,
         pools,
-        price: Steps::constant(50_000_000),
-        intensity: None,
+        supplies: vec![supply(Steps::constant(50_000_000))],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
@@ -138,8 +142,8 @@ fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
 fn world() -> impl Strategy<Value = Problem> {
     let price = proptest::collection::vec(0..400_i64, 1..30);
     let falls = proptest::collection::vec((0..40_i64, 1..20_i64, 3..10_i64), 0..3);
-    (proptest::collection::vec(sketch(), 0..10), price, falls, 0..80_u32, any::<bool>()).prop_map(
-        |(sketches, prices, falls, overhead, fixed)| {
+    (proptest::collection::vec(sketch(), 0..10), price, falls, 0..80_u32, any::<(bool, bool)>()).prop_map(
+        |(sketches, prices, falls, overhead, (fixed, two_grids))| {
             let mut cap = steady(10_000);
             for (start, length, kw) in falls {
                 let start = Moment(start * SLOT + 7);
@@ -148,7 +152,9 @@ fn world() -> impl Strategy<Value = Problem> {
             let (tree, pools) = site([cap, steady(6_000), steady(6_000)], overhead);
             let mut problem = problem(tree, pools, workloads(&sketches));
             let hours = prices.iter().zip(0..).map(|(price, hour)| (Moment(hour * 3600), price * 1_000_000));
-            problem.price = Steps::new(prices[0] * 1_000_000, hours);
+            problem.supplies =
+                vec![supply(Steps::new(prices[0] * 1_000_000, hours)), supply(Steps::constant(200_000_000))];
+            problem.pools[1].supply = usize::from(two_grids);
             if fixed {
                 let load = Load { watts: Watts(700), accelerators: 2, hosts: 1 };
                 problem.fixed.push(Fixed { pool: PoolId(0), load, until: Moment(5000) });
@@ -326,7 +332,7 @@ fn two_valleys() -> Steps<i64> {
 fn a_workload_that_can_wait_runs_in_the_valley() {
     let (tree, pools) = site([steady(10_000), steady(6_000), steady(6_000)], 0);
     let mut problem = problem(tree, pools, one(4, Some(40), false));
-    problem.price = two_valleys();
+    problem.supplies = vec![supply(two_valleys())];
     let plan = Heliotrope.plan(&problem);
     assert_eq!(plan.entries[0].start(), Some(Moment(5 * 3600)));
     let decided = cycle(&problem, &Heliotrope, Seconds::ZERO);
@@ -338,17 +344,27 @@ fn a_workload_that_can_wait_runs_in_the_valley() {
 fn one_that_can_be_broken_uses_both_valleys() {
     let (tree, pools) = site([steady(10_000), steady(6_000), steady(6_000)], 0);
     let mut problem = problem(tree, pools, one(8, Some(40), true));
-    problem.price = two_valleys();
+    problem.supplies = vec![supply(two_valleys())];
     let plan = Heliotrope.plan(&problem);
     let runs: Vec<_> = plan.entries[0].runs.iter().map(|run| (run.start.0 / 3600, run.end.0 / 3600)).collect();
     assert_eq!(runs, [(2, 3), (5, 6)]);
 }
 
 #[test]
+fn each_pool_is_priced_by_what_feeds_it() {
+    let (tree, pools) = site([steady(10_000), steady(6_000), steady(6_000)], 0);
+    let mut problem = problem(tree, pools, one(4, Some(40), false));
+    problem.pools[1].supply = 1;
+    problem.supplies = vec![supply(Steps::constant(90_000_000)), supply(two_valleys())];
+    let entry = &Heliotrope.plan(&problem).entries[0];
+    assert_eq!(entry.runs, [Run { pool: PoolId(1), start: Moment(5 * 3600), end: Moment(6 * 3600) }]);
+}
+
+#[test]
 fn one_that_said_nothing_starts_at_once_whatever_it_costs() {
     let (tree, pools) = site([steady(10_000), steady(6_000), steady(6_000)], 0);
     let mut problem = problem(tree, pools, one(4, None, false));
-    problem.price = two_valleys();
+    problem.supplies = vec![supply(two_valleys())];
     assert_eq!(Heliotrope.plan(&problem).entries[0].start(), Some(Moment(0)));
 }
 

@@ -13,8 +13,7 @@ use super::world::{World, world};
 use crate::api::{GridSignal, LLMWorkload, PowerDomain, What};
 use crate::clock;
 use crate::core::admit::{Cycle, cycle};
-use crate::core::plan::{Heliotrope, PowerPlan};
-use crate::core::steps::Steps;
+use crate::core::plan::{Heliotrope, PowerPlan, Supply};
 use crate::units::Moment;
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use crate::workloads::job;
@@ -37,8 +36,8 @@ pub struct Controller {
     signals: Signals,
     plan: Option<Arc<PowerPlan>>,
     thorough_at: Option<Moment>,
-    /// Carbon and price that were planned with last.
-    forecast: (Option<Steps<i64>>, Option<Steps<i64>>),
+    /// What fed the site in the last plan.
+    supplies: Vec<Supply>,
     held_at: Option<Moment>,
     leads: bool,
     metrics: Arc<Metrics>,
@@ -68,7 +67,7 @@ impl Controller {
             signals: Signals::default(),
             plan: None,
             thorough_at: None,
-            forecast: (None, None),
+            supplies: Vec::new(),
             held_at: None,
             leads: false,
             metrics,
@@ -140,11 +139,12 @@ impl Controller {
 
         // 2. The world, and what the core makes of it.
         let period = i64::from(self.config.plan_period_seconds);
+        let mut world = world(&snapshot, &self.config, self.plan.clone());
         // a new forecast is a new plan, not a patch on the one before
-        let forecast = (snapshot.carbon.clone(), snapshot.price.clone());
-        let thorough = self.thorough_at.is_none_or(|at| (now - at).0 >= period) || forecast != self.forecast;
-        self.forecast = forecast;
-        let world = world(&snapshot, &self.config, self.plan.clone(), thorough);
+        let is_news = world.problem.supplies != self.supplies;
+        let thorough = is_news || self.thorough_at.is_none_or(|at| (now - at).0 >= period);
+        world.problem.thorough = thorough;
+        self.supplies.clone_from(&world.problem.supplies);
         let decided = cycle(&world.problem, &Heliotrope, self.config.stop_lead());
         if thorough {
             self.thorough_at = Some(now);
@@ -180,18 +180,17 @@ impl Controller {
         Ok(domains)
     }
 
-    /// Reads all signals, and puts those that the roots name into the snapshot.
+    /// Reads all signals, and puts those that can be planned with into the snapshot.
     fn read(&mut self, snapshot: &mut Snapshot, signals: &[GridSignal], now: Moment) -> Vec<(GridSignal, Reading)> {
         let readings: Vec<_> =
             signals.iter().map(|signal| (signal.clone(), self.signals.read(signal, &self.watch, now))).collect();
-        let named = |pick: fn(&crate::api::SignalRefs) -> Option<&String>, what: What| {
-            let name = snapshot.domains.iter().find_map(|domain| pick(domain.spec.signals.as_ref()?))?;
-            let found = readings.iter().find(|(signal, _)| signal.name_any() == *name && signal.spec.what == what)?;
-            to_plan_with(&found.1, now)
-        };
-        let (carbon, price) =
-            (named(|refs| refs.carbon.as_ref(), What::CarbonIntensity), named(|refs| refs.price.as_ref(), What::Price));
-        (snapshot.carbon, snapshot.price) = (carbon, price);
+        for (signal, reading) in &readings {
+            let of_kind = match signal.spec.what {
+                What::CarbonIntensity => &mut snapshot.carbon,
+                What::Price => &mut snapshot.price,
+            };
+            of_kind.extend(to_plan_with(reading, now).map(|steps| (signal.name_any(), steps)));
+        }
         readings
     }
 

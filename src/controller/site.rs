@@ -1,9 +1,10 @@
 //! The site as the cluster describes it: domains, nodes, pools. Objects in, values of the core out.
 
 use super::snapshot::Snapshot;
+use super::supply::supplies;
 use crate::api::{AcceleratorProfile, Day, Mode, NodeClass, PowerDomain, WorkloadClass};
 use crate::core::domain::{CapSchedule, CapWindow, DomainId, DomainSpec, DomainTree};
-use crate::core::plan::Pool;
+use crate::core::plan::{Pool, Supply};
 use crate::core::profile::{Point, Profile, UNKNOWN, nameplate};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds, Watts};
@@ -44,6 +45,8 @@ pub struct Site {
     pub pools: Vec<Pool>,
     /// The model of each pool.
     pub models: Vec<String>,
+    /// What feeds each root, in the order of the tree.
+    pub supplies: Vec<Supply>,
     /// The labels that lead a pod into each pool's domain.
     pub selectors: Vec<BTreeMap<String, String>>,
     /// All nodes in domains.
@@ -52,6 +55,8 @@ pub struct Site {
     pub errors: Vec<(String, String)>,
     /// What is worth knowing, by domain.
     pub notes: Vec<(String, String)>,
+    /// All roots, in the order of `supplies`.
+    roots: Vec<DomainId>,
     /// The roots that are enforced.
     pub enforced: Vec<DomainId>,
 }
@@ -78,19 +83,24 @@ impl Site {
             tree,
             pools: Vec::new(),
             models: Vec::new(),
+            supplies: Vec::new(),
             selectors: Vec::new(),
             nodes: Vec::new(),
             errors,
             notes: Vec::new(),
+            roots: Vec::new(),
             enforced: Vec::new(),
         };
-        site.enforced = site
+        let roots: Vec<(DomainId, &PowerDomain)> = site
             .tree
             .iter()
             .filter(|(_, domain)| domain.parent.is_none())
-            .filter(|(_, domain)| snapshot.domain(&domain.spec.name).and_then(|d| d.spec.mode) == Some(Mode::Enforce))
-            .map(|(id, _)| id)
+            .filter_map(|(id, domain)| Some((id, snapshot.domain(&domain.spec.name)?)))
             .collect();
+        let enforced = roots.iter().filter(|(_, root)| root.spec.mode == Some(Mode::Enforce));
+        site.enforced = enforced.map(|(id, _)| *id).collect();
+        site.supplies = supplies(snapshot, &roots.iter().map(|(_, root)| *root).collect::<Vec<_>>());
+        site.roots = roots.into_iter().map(|(id, _)| id).collect();
         let mut nodes: Vec<&Arc<Node>> = snapshot.nodes.iter().collect();
         nodes.sort_by_key(|node| node.metadata.name.clone());
         for node in nodes {
@@ -115,7 +125,8 @@ impl Site {
             .collect();
         let alone = claims.len() == 1;
         if claims.len() > 1 {
-            let names: Vec<&str> = claims.iter().map(|id| self.tree.get(*id).spec.name.as_str()).collect();
+            let mut names: Vec<&str> = claims.iter().map(|id| self.tree.get(*id).spec.name.as_str()).collect();
+            names.sort_unstable();
             let text = format!(
                 "node {node_name} is claimed by {}: it counts in each, nothing new starts on it",
                 names.join(" and ")
@@ -158,7 +169,10 @@ impl Site {
             };
             self.notes.push((name.clone(), format!("accelerators {what} are not known: give them an AcceleratorProfile; until then nothing new starts on them")));
         }
-        self.pools.push(Pool { name, domain, accelerators: 0, nodes: 0, idle: Watts::ZERO, host_extra: Watts::ZERO });
+        let root = self.tree.root_of(domain);
+        let supply = self.roots.iter().position(|id| *id == root).unwrap_or(0);
+        let (idle, host_extra) = (Watts::ZERO, Watts::ZERO);
+        self.pools.push(Pool { name, domain, supply, accelerators: 0, nodes: 0, idle, host_extra });
         self.models.push(model.to_owned());
         self.selectors.push(selector);
         self.pools.len() - 1

@@ -5,7 +5,7 @@ use super::site::{Site, device_load, matches};
 use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
 use crate::core::plan::{Fixed, Load, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
-use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
+use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -90,7 +90,7 @@ impl World {
 
 /// The world of a snapshot.
 #[must_use]
-pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPlan>>, thorough: bool) -> World {
+pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPlan>>) -> World {
     let horizon = Seconds(i64::from(config.horizon_hours) * 3600);
     let site = Site::new(snapshot, horizon);
     let mut by_uid: BTreeMap<&str, Vec<&Arc<Pod>>> = BTreeMap::new();
@@ -141,12 +141,11 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
         horizon,
         tree: site.tree.clone(),
         pools: site.pools.clone(),
-        price: snapshot.combined_price(),
-        intensity: snapshot.carbon.as_ref().map(|steps| steps.map(CarbonIntensity)),
+        supplies: site.supplies.clone(),
         delay_cost_per_hour: 0,
         workloads,
         fixed,
-        thorough,
+        thorough: true,
         previous,
     };
     World { problem, site, items, orphans, refused }

@@ -8,7 +8,7 @@ use super::work::Job;
 use crate::core::admit::{Action, Cycle, Reason, cycle};
 use crate::core::domain::DomainId;
 use crate::core::forecast::{Forecast, known_at};
-use crate::core::plan::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
+use crate::core::plan::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Running, Supply, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
 use std::collections::BTreeMap;
@@ -128,8 +128,7 @@ impl<'a> Engine<'a> {
             horizon: until - now,
             tree: self.setup.tree.clone(),
             pools: self.setup.pools.clone(),
-            price: known(&self.price),
-            intensity,
+            supplies: vec![Supply { price: known(&self.price), intensity }],
             delay_cost_per_hour: self.setup.delay_cost_per_hour,
             workloads,
             fixed: Vec::new(),

@@ -276,6 +276,7 @@ fn pools(document: &Document, pools: &[ScenarioPool], tree: &DomainTree) -> Resu
             Ok(Pool {
                 name: pool.name.clone(),
                 domain,
+                supply: 0,
                 accelerators,
                 nodes: pool.nodes,
                 idle: pool.host_idle_watts.times(pool.nodes),

@@ -107,7 +107,7 @@ impl Controller {
         let client = client(wire);
         self.cycle = Some(tokio::spawn(async move {
             let config = Config::default();
-            let world = world(&snapshot, &config, None, true);
+            let world = world(&snapshot, &config, None);
             let decided = cycle(&world.problem, &Heliotrope, config.stop_lead());
             drop(enforce(&client, &snapshot, &world, &decided).await);
         }));

@@ -203,9 +203,11 @@ fn waits(problem: &Problem, now: &Ledger<'_>, planned: &mut Ledger<'_>, workload
                 let total: i128 = runs.iter().map(|run| grams.integral(run.start, run.end)).sum();
                 CarbonIntensity(i64::try_from(total / i128::from(seconds.max(1))).unwrap_or(i64::MAX))
             };
+            let pool = entry.runs.first().map(|run| run.pool);
+            let intensity = pool.and_then(|pool| problem.supply(pool).intensity.as_ref());
             Reason::GreenerSupplyLater {
-                now: problem.intensity.as_ref().map(|steps| steps.at(problem.now)),
-                planned: problem.intensity.as_ref().map(|steps| mean(steps, &entry.runs)),
+                now: intensity.map(|steps| steps.at(problem.now)),
+                planned: intensity.map(|steps| mean(steps, &entry.runs)),
                 saves_permille: saving(problem, workload, entry),
             }
         }
@@ -260,8 +262,10 @@ fn own_watts(problem: &Problem, pool: PoolId, load: Load) -> Watts {
 
 /// What running as planned saves against running from now on without a break, in thousandths of the latter.
 fn saving(problem: &Problem, workload: &Workload, entry: &Entry) -> u32 {
-    let at_once = problem.price.integral(problem.now, problem.now + workload.remaining);
-    let planned: i128 = entry.runs.iter().map(|run| problem.price.integral(run.start.max(problem.now), run.end)).sum();
+    let Some(pool) = entry.runs.first().map(|run| run.pool) else { return 0 };
+    let price = &problem.supply(pool).price;
+    let at_once = price.integral(problem.now, problem.now + workload.remaining);
+    let planned: i128 = entry.runs.iter().map(|run| price.integral(run.start.max(problem.now), run.end)).sum();
     if at_once <= 0 {
         return 0;
     }

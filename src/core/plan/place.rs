@@ -95,14 +95,15 @@ fn choices(workload: &Workload) -> impl Iterator<Item = PoolChoice> + '_ {
 /// What runs cost a workload: energy, carbon, delay and switching.
 pub(super) fn priced(problem: &Problem, workload: &Workload, load: Load, runs: Vec<Run>) -> Placement {
     let watts = runs.first().map_or(0, |run| root_watts(problem, run.pool, load));
-    let mut price_seconds: i128 = runs.iter().map(|run| problem.price.integral(run.start, run.end)).sum();
+    let mut price_seconds: i128 =
+        runs.iter().map(|run| problem.supply(run.pool).price.integral(run.start, run.end)).sum();
     if let Suspension::ForSupply { cost } = workload.suspension {
         let goes_on = workload.running.is_some() && runs.first().is_some_and(|run| run.start <= problem.now);
         let free_starts = usize::from(workload.running.is_none() || goes_on);
         price_seconds += runs
             .iter()
             .skip(free_starts)
-            .map(|run| i128::from(problem.price.at(run.start)) * i128::from(cost.0))
+            .map(|run| i128::from(problem.supply(run.pool).price.at(run.start)) * i128::from(cost.0))
             .sum::<i128>();
     }
     let finish = runs.last().map_or(Moment::FAR_FUTURE, |run| run.end);
@@ -141,7 +142,7 @@ fn in_one_piece(
     if latest < now {
         return None;
     }
-    let mut moments: Vec<Moment> = problem.price.changes_between(now, by).collect();
+    let mut moments: Vec<Moment> = problem.supply(choice.pool).price.changes_between(now, by).collect();
     moments.extend(room.changes(choice, now, by));
     let mut starts: Vec<Moment> = moments.iter().flat_map(|at| [*at, *at - length]).collect();
     starts.extend([now, latest]);
@@ -233,7 +234,8 @@ fn in_slots(
     if by - problem.now < workload.remaining {
         return None;
     }
-    let all = cells(&problem.price, room, choice, problem.slot, problem.now, by);
+    let price = &problem.supply(choice.pool).price;
+    let all = cells(price, room, choice, problem.slot, problem.now, by);
     let watts = i128::from(root_watts(problem, choice.pool, choice.load).max(1));
     let switch = match workload.suspension {
         Suspension::ForSupply { cost } => cost.0,
@@ -243,7 +245,7 @@ fn in_slots(
     let best = [true, false]
         .into_iter()
         .filter_map(|take_first| {
-            let search = Search { cells: &all, price: &problem.price, slot: problem.slot, switch, wait };
+            let search = Search { cells: &all, price, slot: problem.slot, switch, wait };
             search.run(workload, take_first)
         })
         .map(|taken| runs_of(&all, &taken, workload, choice, problem))
@@ -358,6 +360,7 @@ fn runs_of(cells: &[Cell], taken: &[usize], workload: &Workload, choice: PoolCho
     }
     let held: Seconds = runs.iter().map(|run| run.end - run.start).sum();
     let excess = held - workload.remaining;
+    let price = &problem.supply(choice.pool).price;
     if excess <= Seconds::ZERO {
         return runs;
     }
@@ -368,8 +371,8 @@ fn runs_of(cells: &[Cell], taken: &[usize], workload: &Workload, choice: PoolCho
         .enumerate()
         .filter(|(_, run)| run.end - run.start >= excess)
         .flat_map(|(i, run)| {
-            let front = problem.price.integral(run.start, run.start + excess);
-            let back = problem.price.integral(run.end - excess, run.end);
+            let front = price.integral(run.start, run.start + excess);
+            let back = price.integral(run.end - excess, run.end);
             let front = (!keeps_start(run)).then_some((front, false, i));
             [front, Some((back, true, i))].into_iter().flatten()
         })

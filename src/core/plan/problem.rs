@@ -21,11 +21,8 @@ pub struct Problem {
     pub tree: DomainTree,
     /// The accelerators that stand in its leaves.
     pub pools: Vec<Pool>,
-    /// The price of a MWh over time, in millionths of the currency unit: energy and carbon together.
-    /// What is not known is priced by the caller at the highest known: stale is never green.
-    pub price: Steps<i64>,
-    /// The carbon intensity behind the price, for reasons and accounts; none where there is no signal.
-    pub intensity: Option<Steps<CarbonIntensity>>,
+    /// What feeds the pools: roots may stand in different grids.
+    pub supplies: Vec<Supply>,
     /// What an hour of waiting of one workload costs, in millionths of the currency unit.
     pub delay_cost_per_hour: i64,
     /// Everything that waits or runs and that we may start or stop, sorted by id.
@@ -39,6 +36,16 @@ pub struct Problem {
     pub previous: Option<Arc<PowerPlan>>,
 }
 
+/// What a grid gives, over time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supply {
+    /// The price of a MWh, in millionths of the currency unit: energy and carbon together.
+    /// What is not known is priced by the caller at the highest known: stale is never green.
+    pub price: Steps<i64>,
+    /// The carbon intensity behind the price, for reasons and accounts; none where there is no signal.
+    pub intensity: Option<Steps<CarbonIntensity>>,
+}
+
 /// A pool's place in its [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct PoolId(pub usize);
@@ -50,6 +57,8 @@ pub struct Pool {
     pub name: String,
     /// The domain it stands in.
     pub domain: DomainId,
+    /// Which of the problem's supplies feeds it.
+    pub supply: usize,
     /// How many accelerators it has.
     pub accelerators: u32,
     /// How many nodes they sit in.
@@ -239,6 +248,12 @@ impl Problem {
     #[must_use]
     pub fn pool(&self, id: PoolId) -> &Pool {
         &self.pools[id.0]
+    }
+
+    /// What feeds a pool.
+    #[must_use]
+    pub fn supply(&self, pool: PoolId) -> &Supply {
+        &self.supplies[self.pool(pool).supply]
     }
 
     /// One workload.

@@ -1,0 +1,331 @@
+//! What the controller makes of the cluster's objects, before anything is decided: no server, no clock.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+use heliotrope::controller::config::Config;
+use heliotrope::controller::site::Site;
+use heliotrope::controller::snapshot::Snapshot;
+use heliotrope::controller::world::{State, World, world};
+use heliotrope::core::plan::{Load, Suspension};
+use heliotrope::core::steps::Steps;
+use heliotrope::units::{Moment, Seconds, Watts};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const H100: &str = "NVIDIA-H100-80GB-HBM3";
+/// 2026-01-01T00:00:00Z
+const NEW_YEAR: Moment = Moment(1_767_225_600);
+/// One H100 at its nameplate, above what it draws idle: 700 − 15 %.
+const DEVICE: i64 = 595;
+
+fn of<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn domain(name: &str, spec: Value) -> heliotrope::api::PowerDomain {
+    of(json!({"metadata": {"name": name}, "spec": spec}))
+}
+
+fn node(name: &str, row: &str, model: &str) -> Arc<k8s_openapi::api::core::v1::Node> {
+    Arc::new(of(json!({"metadata": {"name": name, "labels": {"row": row, "nvidia.com/gpu.product": model}},
+        "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}})))
+}
+
+fn row(name: &str) -> heliotrope::api::PowerDomain {
+    let classes = json!([{"name": "dgx", "matchLabels": {}, "hostIdleWatts": 1000, "hostMaxWatts": 4000}]);
+    let spec = json!({"capWatts": 40_000, "parent": "site", "nodeSelector": {"matchLabels": {"row": name}},
+        "nodeClasses": classes});
+    domain(name, spec)
+}
+
+/// A site in Enforce with rows a and b, a node of eight H100 in each.
+fn snapshot() -> Snapshot {
+    Snapshot {
+        now: NEW_YEAR,
+        domains: vec![domain("site", json!({"capWatts": 60_000, "mode": "Enforce"})), row("a"), row("b")],
+        nodes: vec![node("a-0", "a", H100), node("b-0", "b", H100)],
+        ..Snapshot::default()
+    }
+}
+
+fn job(name: &str, change: impl FnOnce(&mut Value)) -> Arc<k8s_openapi::api::batch::v1::Job> {
+    let mut job = json!({
+        "metadata": {"name": name, "namespace": "team", "uid": format!("uid-{name}"),
+            "creationTimestamp": "2025-12-31T23:00:00Z", "labels": {"heliotrope.dev/managed": "true"}},
+        "spec": {"suspend": true, "template": {"spec": {"containers": [
+            {"name": "a", "resources": {"limits": {"nvidia.com/gpu": "8"}}}]}}}});
+    change(&mut job);
+    Arc::new(of(job))
+}
+
+fn runs(job: &mut Value) {
+    job["spec"]["suspend"] = json!(false);
+    job["status"] = json!({"startTime": "2025-12-31T23:30:00Z"});
+}
+
+fn pod(uid: Option<&str>, node: Option<&str>) -> Arc<k8s_openapi::api::core::v1::Pod> {
+    let labels = uid.map(|uid| json!({"batch.kubernetes.io/controller-uid": uid}));
+    Arc::new(of(json!({"metadata": {"name": "pod", "namespace": "team", "labels": labels},
+        "spec": {"nodeName": node, "containers": [{"name": "a", "resources": {"limits": {"nvidia.com/gpu": "8"}}}]},
+        "status": {"phase": "Running"}})))
+}
+
+fn grant(snapshot: &mut Snapshot, uid: &str, domain: &str, watts: i64) {
+    let grant = json!({"uid": uid, "namespace": "team", "name": "j", "domain": domain,
+        "watts": watts, "accelerators": 8, "hosts": 1});
+    snapshot.domains[0].status = Some(of(json!({"ledger": {"sequence": 1, "grants": [grant]}})));
+}
+
+fn made(snapshot: &Snapshot) -> World {
+    world(snapshot, &Config::default(), None)
+}
+
+fn site(snapshot: &Snapshot) -> Site {
+    Site::new(snapshot, Seconds::DAY)
+}
+
+/// Watts and accelerators that can't be moved, in a pool.
+fn fixed(world: &World, pool: usize) -> Load {
+    let mut total = Load::default();
+    for fixed in world.problem.fixed.iter().filter(|fixed| fixed.pool.0 == pool) {
+        total.watts += fixed.load.watts;
+        total.accelerators += fixed.load.accelerators;
+    }
+    total
+}
+
+#[test]
+fn a_pool_has_the_idle_draw_of_its_nodes_and_what_their_hosts_may_add() {
+    let site = site(&snapshot());
+    assert_eq!(site.errors, []);
+    let names: Vec<&str> = site.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!((site.pools[0].accelerators, site.pools[0].nodes), (8, 1));
+    assert_eq!(site.pools[0].idle, Watts(1000 + 8 * 105), "a host and eight devices that idle");
+    assert_eq!(site.pools[0].host_extra, Watts(3000));
+}
+
+#[test]
+fn a_node_of_no_class_is_charged_the_worst_and_says_so() {
+    let mut snapshot = snapshot();
+    for domain in &mut snapshot.domains {
+        domain.spec.node_classes = Vec::new();
+    }
+    let site = site(&snapshot);
+    assert_eq!(site.pools[0].idle, Watts(8 * (600 + 105)));
+    assert_eq!(site.notes.iter().filter(|(domain, note)| domain == "a" && note.contains("nodeClass")).count(), 1);
+}
+
+#[test]
+fn a_node_that_two_domains_claim_counts_in_both_and_nothing_new_starts_there() {
+    let mut snapshot = snapshot();
+    let both = json!({"capWatts": 20_000, "parent": "site", "nodeSelector": {"matchLabels": {"row": "a"}}});
+    snapshot.domains.push(domain("twin", both));
+    snapshot.jobs.push(job("waits", |_| {}));
+    let world = made(&snapshot);
+    let said: Vec<&str> = world.site.errors.iter().map(|(domain, _)| domain.as_str()).collect();
+    assert_eq!(said, ["a", "twin"]);
+    let text = "node a-0 is claimed by a and twin: it counts in each, nothing new starts on it";
+    assert_eq!(world.site.errors[0].1, text);
+    let offered: Vec<&str> =
+        world.problem.workloads[0].choices.iter().map(|choice| world.site.pools[choice.pool.0].name.as_str()).collect();
+    assert_eq!(offered, ["b"]);
+    let twin = world.site.pools.iter().position(|pool| pool.name == "twin").unwrap();
+    assert_eq!(fixed(&world, twin).accelerators, 8, "all of it is closed");
+}
+
+#[test]
+fn nothing_new_starts_on_what_nobody_knows() {
+    let mut snapshot = snapshot();
+    snapshot.nodes = vec![node("a-0", "a", "Acme-X1")];
+    snapshot.jobs.push(job("waits", |_| {}));
+    let world = made(&snapshot);
+    assert!(world.problem.workloads[0].choices.is_empty());
+    assert!(world.site.notes.iter().any(|(domain, note)| domain == "a" && note.contains("`Acme-X1` are not known")));
+    let profile = json!({"metadata": {"name": "x1"}, "spec": {"deviceModel": "Acme-X1", "idleWatts": 50,
+        "minWatts": 100, "maxWatts": 300, "overshootPermille": 0, "source": "made up",
+        "points": [{"limitWatts": 300, "drawWatts": 300, "throughputPermille": 1000}]}});
+    snapshot.profiles.push(of(profile));
+    let world = made(&snapshot);
+    assert_eq!(world.problem.workloads[0].choices[0].load.watts, Watts(8 * 250));
+}
+
+#[test]
+fn a_closed_node_offers_nothing_and_what_runs_on_it_stays_counted_once() {
+    let close: [fn(&mut Value); 2] = [
+        |node| node["spec"] = json!({"unschedulable": true}),
+        |node| node["status"]["conditions"] = json!([{"type": "Ready", "status": "Unknown"}]),
+    ];
+    for close in close {
+        let mut snapshot = snapshot();
+        let mut cordoned = serde_json::to_value(&*snapshot.nodes[0]).unwrap();
+        close(&mut cordoned);
+        snapshot.nodes[0] = Arc::new(of(cordoned));
+        assert_eq!(fixed(&made(&snapshot), 0).accelerators, 8);
+        snapshot.jobs.push(job("runs", runs));
+        snapshot.pods.push(pod(Some("uid-runs"), Some("a-0")));
+        let world = made(&snapshot);
+        assert_eq!(fixed(&world, 0).accelerators, 0, "they are the workload's now");
+        assert_eq!(world.problem.workloads[0].running.map(|running| running.pool.0), Some(0));
+    }
+}
+
+#[test]
+fn pods_that_nobody_declared_are_counted_where_they_are() {
+    let mut snapshot = snapshot();
+    snapshot.pods = vec![pod(None, Some("a-0")), pod(Some("uid-of-a-job-of-nobody"), Some("b-0")), pod(None, None)];
+    let world = made(&snapshot);
+    for pool in [0, 1] {
+        assert_eq!(fixed(&world, pool).watts, Watts(8 * DEVICE));
+        assert_eq!(fixed(&world, pool).accelerators, 8);
+    }
+}
+
+#[test]
+fn what_runs_without_a_grant_is_adopted_where_its_pods_are() {
+    let mut snapshot = snapshot();
+    snapshot.jobs.push(job("runs", runs));
+    snapshot.pods.push(pod(Some("uid-runs"), Some("b-0")));
+    let world = made(&snapshot);
+    let item = world.item("uid-runs").unwrap();
+    assert_eq!((item.state, item.adopted, item.pool), (State::Running, true, Some(1)));
+    let workload = &world.problem.workloads[0];
+    assert_eq!(workload.choices.len(), 1, "it is not moved");
+    assert_eq!(workload.choices[0].load.watts, Watts(8 * DEVICE));
+    assert_eq!(workload.remaining, Seconds(1800), "half of the hour that an unknown one is taken to need");
+}
+
+#[test]
+fn what_started_without_asking_is_held_before_it_draws() {
+    let mut snapshot = snapshot();
+    snapshot.jobs.push(job("sudden", runs));
+    let world = made(&snapshot);
+    assert_eq!(world.items[0].state, State::Unadmitted);
+    assert!(world.problem.workloads.is_empty(), "it is neither planned nor started until it is seen to be held");
+}
+
+#[test]
+fn what_is_held_counts_until_its_last_pod_is_gone() {
+    let mut snapshot = snapshot();
+    snapshot.jobs.push(job("stops", |_| {}));
+    snapshot.pods.push(pod(Some("uid-stops"), Some("a-0")));
+    grant(&mut snapshot, "uid-stops", "a", 4760);
+    let world = made(&snapshot);
+    assert_eq!(world.items[0].state, State::Stopping);
+    assert_eq!(fixed(&world, 0).watts, Watts(4760));
+    snapshot.pods.clear();
+    let world = made(&snapshot);
+    assert_eq!(world.items[0].state, State::InDoubt);
+    assert_eq!(fixed(&world, 0).watts, Watts(4760), "the grant is given back by a swap, not by looking away");
+}
+
+#[test]
+fn the_higher_of_grant_and_figures_counts() {
+    for (granted, counted) in [(9000, 9000), (100, 8 * DEVICE)] {
+        let mut snapshot = snapshot();
+        snapshot.jobs.push(job("runs", runs));
+        snapshot.pods.push(pod(Some("uid-runs"), Some("a-0")));
+        grant(&mut snapshot, "uid-runs", "a", granted);
+        assert_eq!(made(&snapshot).problem.workloads[0].choices[0].load.watts, Watts(counted));
+    }
+}
+
+#[test]
+fn a_grant_to_a_job_that_is_no_more_counts_until_it_is_given_back() {
+    let mut snapshot = snapshot();
+    grant(&mut snapshot, "uid-gone", "b", 4760);
+    let world = made(&snapshot);
+    assert_eq!(world.orphans.len(), 1);
+    assert_eq!(fixed(&world, 1).watts, Watts(4760));
+}
+
+#[test]
+fn what_may_be_suspended_why() {
+    let workload = |change: fn(&mut Value)| {
+        let mut snapshot = snapshot();
+        snapshot.jobs.push(job("j", change));
+        made(&snapshot).problem.workloads.remove(0)
+    };
+    let plain = workload(|_| {});
+    assert_eq!(plain.suspension, Suspension::ForCapOnly);
+    assert_eq!(plain.finish_by, None, "it is not delayed for supply");
+    assert_eq!(plain.priority, i32::MIN, "who says nothing goes last");
+    let protected = workload(|job| job["metadata"]["labels"]["heliotrope.dev/protected"] = json!("true"));
+    assert_eq!(protected.suspension, Suspension::Never);
+    let mut snapshot = snapshot();
+    snapshot.jobs.push(job("j", |_| {}));
+    let spec = json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "j"}, "maxDelaySeconds": 3600,
+        "expectedDurationSeconds": 600, "checkpoint": {"intervalSeconds": 300, "costSeconds": 30}});
+    snapshot.workloads.push(of(json!({"metadata": {"name": "j", "namespace": "team"}, "spec": spec})));
+    let declared = made(&snapshot).problem.workloads.remove(0);
+    assert_eq!(declared.suspension, Suspension::ForSupply { cost: Seconds(30) });
+    let created = NEW_YEAR - Seconds(3600);
+    assert_eq!(declared.finish_by, Some(created + Seconds(3600 + 600)));
+}
+
+#[test]
+fn a_workload_that_can_not_be_served_says_why() {
+    let mut snapshot = snapshot();
+    snapshot.jobs.push(job("j", |_| {}));
+    let to = |name: &str, job: Option<&str>| {
+        let reference = job.map(|job| json!({"apiVersion": "batch/v1", "kind": "Job", "name": job}));
+        of(json!({"metadata": {"name": name, "namespace": "team"}, "spec": {"workloadRef": reference}}))
+    };
+    snapshot.workloads =
+        vec![to("first", Some("j")), to("second", Some("j")), to("third", Some("none")), to("fourth", None)];
+    let world = made(&snapshot);
+    let said: Vec<&str> = world.refused.iter().map(|(_, why)| why.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "first refers to Job j already: one Job has one LLMWorkload",
+            "there is no Job none in team",
+            "it has no workloadRef: there is nothing to start",
+        ]
+    );
+    assert_eq!(world.items.len(), 1);
+}
+
+#[test]
+fn a_domain_that_is_wrong_leaves_the_others_alone() {
+    let mut snapshot = snapshot();
+    let windows = json!([{"days": ["Monday"], "from": "18:00", "to": "22:00", "capWatts": 1000}]);
+    let zone = json!({"timeZone": "Asia/Soul", "windows": windows});
+    snapshot.domains.push(domain("c", json!({"capWatts": 1, "parent": "site", "capSchedule": zone})));
+    snapshot.domains.push(domain("d", json!({"capWatts": 1, "parent": "nobody"})));
+    let site = site(&snapshot);
+    let wrong: Vec<&str> = site.errors.iter().map(|(domain, _)| domain.as_str()).collect();
+    assert_eq!(wrong, ["c", "d"]);
+    assert!(site.errors[0].1.contains("Asia/Soul"), "{}", site.errors[0].1);
+    assert!(site.errors[1].1.contains("nobody"), "{}", site.errors[1].1);
+    assert_eq!(site.pools.len(), 2);
+}
+
+#[test]
+fn each_root_follows_the_signals_it_names_and_one_whose_signal_failed_is_never_the_cheapest() {
+    let mut snapshot = snapshot();
+    snapshot.domains[0].spec.signals = Some(of(json!({"carbon": "seoul"})));
+    let other = json!({"capWatts": 60_000, "mode": "Enforce", "signals": {"carbon": "berlin"},
+        "nodeSelector": {"matchLabels": {"row": "x"}}, "carbonPricePerTonne": 70});
+    snapshot.domains.push(domain("abroad", other));
+    snapshot.nodes.push(node("x-0", "x", H100));
+    let hour = |n: i64| NEW_YEAR + Seconds(n * 3600);
+    let seoul = Steps::new(400_000, [(hour(1), 500_000), (hour(2), 300_000)]);
+    snapshot.carbon.insert("seoul".to_owned(), seoul);
+    snapshot.carbon.insert("nobody-names-it".to_owned(), Steps::constant(900_000));
+    let pool = |site: &Site, name: &str| site.pools.iter().find(|pool| pool.name == name).unwrap().supply;
+
+    let failed = site(&snapshot);
+    let supply = &failed.supplies[pool(&failed, "a")];
+    // 0.4 t/MWh at 70 a tonne is 28 a MWh
+    assert_eq!([0, 1, 2].map(|n| supply.price.at(hour(n))), [28_000_000, 35_000_000, 21_000_000]);
+    let abroad = &failed.supplies[pool(&failed, "abroad")];
+    assert_eq!([0, 2].map(|n| abroad.price.at(hour(n))), [35_000_000; 2], "the worst of what is ahead elsewhere");
+    assert_eq!(abroad.intensity, None, "and nothing is said of its carbon");
+
+    snapshot.carbon.insert("berlin".to_owned(), Steps::constant(100_000));
+    let known = site(&snapshot);
+    assert_eq!(known.supplies[pool(&known, "abroad")].price.at(NEW_YEAR), 7_000_000);
+    assert_eq!(known.supplies[pool(&known, "b")].price.at(NEW_YEAR), 28_000_000);
+}
