@@ -64,6 +64,12 @@ fn the_real_server_takes_the_definitions_and_keeps_their_rules() {
     let error = testbed.apply(&workload("b")).unwrap_err().to_string();
     assert!(error.contains("workloadRef can't be changed once it is set"), "{error}");
 
+    // what the README has people apply
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/testbed").display().to_string();
+    let arguments = ["create", "--dry-run=server", "--validate=strict", "--filename", &examples];
+    let output = testbed.kubectl(&arguments).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
     // what a person sees first
     let output = testbed.kubectl(&["get", "llm"]).unwrap();
     let table = String::from_utf8(output.stdout).unwrap();

@@ -5,8 +5,10 @@
 use heliotrope::controller::config::Config;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
+use heliotrope::controller::status;
 use heliotrope::controller::world::{State, World, world};
-use heliotrope::core::plan::{Load, Suspension};
+use heliotrope::core::admit::cycle;
+use heliotrope::core::plan::{Heliotrope, Load, Suspension};
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
 use serde::de::DeserializeOwned;
@@ -238,6 +240,19 @@ fn a_grant_to_a_job_that_is_no_more_counts_until_it_is_given_back() {
     let world = made(&snapshot);
     assert_eq!(world.orphans.len(), 1);
     assert_eq!(fixed(&world, 1).watts, Watts(4760));
+}
+
+#[test]
+fn what_is_granted_is_said_as_what_is_needed_is_with_its_hosts() {
+    let mut snapshot = snapshot();
+    snapshot.jobs.push(job("runs", runs));
+    snapshot.pods.push(pod(Some("uid-runs"), Some("a-0")));
+    grant(&mut snapshot, "uid-runs", "a", 8 * DEVICE);
+    let world = made(&snapshot);
+    let decided = cycle(&world.problem, &Heliotrope, Seconds(45));
+    let status = status::workload(&world, &world.items[0], decided.verdicts.first(), NEW_YEAR);
+    assert_eq!(status.watts_granted, Some(8 * DEVICE + 3000));
+    assert_eq!(status.watts_needed, status.watts_granted);
 }
 
 #[test]

@@ -191,7 +191,7 @@ pub struct LLMWorkloadStatus {
     pub accelerators: Option<i32>,
     /// What it needs, in watts, with its hosts.
     pub watts_needed: Option<i64>,
-    /// What is granted to it now, in watts.
+    /// What is granted to it now, in watts, with its hosts.
     pub watts_granted: Option<i64>,
     /// When it is planned to start.
     pub planned_start: Option<Time>,

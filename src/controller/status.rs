@@ -2,13 +2,14 @@
 
 use super::signals::{Reading, value};
 use super::site;
-use super::world::{Item, State, World};
+use super::world::{Item, State, World, load_of};
 use crate::api::conditions::{self, ACCEPTED, ADMITTED, FINISHED, FRESH, WITHIN_CAP};
 use crate::api::{
     AcceleratorProfile, AcceleratorProfileStatus, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase,
     PowerDomain, PowerDomainStatus,
 };
 use crate::core::admit::{Cycle, Reason, Verdict};
+use crate::core::plan::PoolId;
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -35,6 +36,8 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
     let start = verdict.and_then(|verdict| verdict.start).filter(|_| waits).map(to_minute);
     let (_, started) = job::times(&item.job);
     let accelerators = job::pods(&item.job).saturating_mul(job::gpus_per_pod(&item.job));
+    let granted = item.grant.as_ref().map(load_of).zip(item.pool);
+    let granted = granted.map(|(load, pool)| world.problem.seen_in_domain(PoolId(pool), load));
     let mut status = LLMWorkloadStatus {
         observed_generation: generation,
         phase: Some(phase),
@@ -43,7 +46,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
         domain: pool.map(|pool| world.site.tree.get(world.site.pools[pool].domain).spec.name.clone()),
         accelerators: i32::try_from(accelerators).ok(),
         watts_needed: verdict.map(|verdict| verdict.watts.0).or(old.watts_needed),
-        watts_granted: Some(item.grant.as_ref().map_or(0, |grant| grant.watts)),
+        watts_granted: Some(granted.map_or(0, |watts| watts.0)),
         planned_start: start.and_then(time),
         planned_finish: verdict.and_then(|verdict| verdict.finish).filter(|_| waits).map(to_minute).and_then(time),
         waiting_until: Some(start.map_or("-".to_owned(), clock)),

@@ -231,7 +231,7 @@ fn pool_of_domain(site: &Site, domain: &str) -> Option<usize> {
     site.pools.iter().position(|pool| site.tree.get(pool.domain).spec.name == domain)
 }
 
-fn load_of(grant: &Grant) -> Load {
+pub(super) fn load_of(grant: &Grant) -> Load {
     let count = |n: i32| u32::try_from(n).unwrap_or(0);
     Load { watts: Watts(grant.watts), accelerators: count(grant.accelerators), hosts: count(grant.hosts) }
 }

@@ -230,7 +230,7 @@ fn nowhere(problem: &Problem, workload: &Workload) -> Reason {
     let idle = Ledger::idle(problem);
     let options = workload.choices.iter().filter_map(|choice| {
         let pool = problem.pool(choice.pool);
-        let own = own_watts(problem, choice.pool, choice.load);
+        let own = problem.seen_in_domain(choice.pool, choice.load);
         // what its domains could ever give, at the highest cap they ever have
         let give = problem
             .tree
@@ -253,13 +253,6 @@ fn nowhere(problem: &Problem, workload: &Workload) -> Reason {
     }
 }
 
-/// What a load draws as its own domain sees it, with all its hosts brought into use.
-fn own_watts(problem: &Problem, pool: PoolId, load: Load) -> Watts {
-    let pool = problem.pool(pool);
-    let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
-    own.plus_permille(problem.tree.get(pool.domain).spec.overhead_permille)
-}
-
 /// What running as planned saves against running from now on without a break, in thousandths of the latter.
 fn saving(problem: &Problem, workload: &Workload, entry: &Entry) -> u32 {
     let Some(pool) = entry.runs.first().map(|run| run.pool) else { return 0 };
@@ -275,8 +268,8 @@ fn saving(problem: &Problem, workload: &Workload, entry: &Entry) -> u32 {
 fn verdict(problem: &Problem, workload: &Workload, entry: &Entry, reason: Reason) -> Verdict {
     let pool = workload.running.map(|running| running.pool).or_else(|| entry.runs.first().map(|run| run.pool));
     let watts = pool
-        .and_then(|pool| Some(own_watts(problem, pool, workload.load_in(pool)?)))
-        .or_else(|| workload.choices.iter().map(|choice| own_watts(problem, choice.pool, choice.load)).min());
+        .and_then(|pool| Some(problem.seen_in_domain(pool, workload.load_in(pool)?)))
+        .or_else(|| workload.choices.iter().map(|choice| problem.seen_in_domain(choice.pool, choice.load)).min());
     Verdict {
         id: workload.id.clone(),
         reason,

@@ -250,6 +250,14 @@ impl Problem {
         &self.pools[id.0]
     }
 
+    /// What a load draws as its own domain sees it, with all its hosts brought into use.
+    #[must_use]
+    pub fn seen_in_domain(&self, pool: PoolId, load: Load) -> Watts {
+        let pool = self.pool(pool);
+        let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
+        own.plus_permille(self.tree.get(pool.domain).spec.overhead_permille)
+    }
+
     /// What feeds a pool.
     #[must_use]
     pub fn supply(&self, pool: PoolId) -> &Supply {
