@@ -9,6 +9,7 @@ mod tables;
 
 use super::outcome::Outcome;
 use super::summary::{Summary, summarise};
+use crate::units::{Moment, Seconds};
 use chart::{Band, Line, Panel};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -29,6 +30,7 @@ pub fn html(runs: &[Outcome]) -> String {
     let Some(run) = runs.first() else { return String::new() };
     let baseline = runs.get(1);
     let summary = summarise(run, baseline);
+    let to = shown_until(runs);
     let site = run.domains.first().map_or("site", |domain| domain.name.as_str());
     let page = html! {
         (DOCTYPE)
@@ -45,17 +47,18 @@ pub fn html(runs: &[Outcome]) -> String {
                     p {
                         "Policy " strong { (run.policy) } ", " (run.start) " to " (run.end) ", times in UTC. "
                         "Seed " (run.seed) ", " (run.plans) " plans."
+                        @if to < run.end { " Pictures end at " (to) ": nothing runs later." }
                     }
                 }
                 (headlines(&summary, run))
                 h2 { "Draw against the cap" }
                 p.note { "Filled: this run. Dashed: everything as soon as there is room. Red: the cap." }
                 @for (i, domain) in run.domains.iter().enumerate() {
-                    (draw_chart(run, baseline, i, &domain.name))
+                    (draw_chart(run, baseline, i, to))
                 }
-                (signals(run))
+                (signals(run, to))
                 h2 { "Workloads" }
-                (gantt::gantt(run))
+                (gantt::gantt(run, to))
                 h2 { "Waits" }
                 (tables::waits(run))
                 h2 { "Savings" }
@@ -68,6 +71,16 @@ pub fn html(runs: &[Outcome]) -> String {
         }
     };
     page.into_string()
+}
+
+/// Where pictures end: at the end of the run, or soon after the last work where more than a quarter would be empty.
+fn shown_until(runs: &[Outcome]) -> Moment {
+    let Some(first) = runs.first() else { return Moment(0) };
+    let (start, end) = (first.start, first.end);
+    let finishes = runs.iter().flat_map(|run| run.workloads.iter().map(move |w| w.finished.unwrap_or(run.end)));
+    let last = finishes.max().unwrap_or(end);
+    let span = (last - start).0;
+    if span * 4 > (end - start).0 * 3 { end } else { (last + Seconds(span / 20)).ceil(Seconds::HOUR).min(end) }
 }
 
 fn headlines(summary: &Summary, run: &Outcome) -> Markup {
@@ -93,7 +106,7 @@ fn headlines(summary: &Summary, run: &Outcome) -> Markup {
             (card(format!("{} s", summary.seconds_over_cap), "over a cap",
                 format!("{} watt-seconds", summary.watt_seconds_over_cap)))
             (card(kilowatts(summary.peak_watts), "highest draw", format!("cap at the start {}", kilowatts(cap))))
-            (card(format!("{} of {}", summary.jobs_finished, summary.jobs_total), "workloads finished",
+            (card(format!("{}/{}", summary.jobs_finished, summary.jobs_total), "workloads finished",
                 format!("{} deadlines missed", summary.deadline_misses)))
             (card(format!("{:.1} h", summary.mean_wait_hours), "mean wait",
                 format!("95 % below {:.1} h", summary.p95_wait_hours)))
@@ -106,7 +119,7 @@ fn kilowatts(watts: i64) -> String {
     if watts >= 10_000_000 { format!("{:.1} MW", watts as f64 / 1e6) } else { format!("{:.1} kW", watts as f64 / 1e3) }
 }
 
-fn draw_chart(run: &Outcome, baseline: Option<&Outcome>, i: usize, name: &str) -> Markup {
+fn draw_chart(run: &Outcome, baseline: Option<&Outcome>, i: usize, to: Moment) -> Markup {
     let domain = &run.domains[i];
     let watts = |steps: &crate::core::steps::Steps<crate::units::Watts>| steps.map(|watts| watts.0);
     let mut lines = vec![Line { class: "cap", steps: watts(&domain.cap) }];
@@ -114,21 +127,21 @@ fn draw_chart(run: &Outcome, baseline: Option<&Outcome>, i: usize, name: &str) -
         lines.push(Line { class: "base", steps: watts(&other.draw) });
     }
     let panel = Panel {
-        title: name,
+        title: &domain.name,
         unit: "kW",
         scale: 1000.0,
         from: run.start,
-        to: run.end,
+        to,
         bands: vec![Band { class: "draw", steps: watts(&domain.draw) }],
         lines,
     };
     panel.draw()
 }
 
-fn signals(run: &Outcome) -> Markup {
+fn signals(run: &Outcome, to: Moment) -> Markup {
     let panel = |title: &'static str, unit: &'static str, scale: f64, class: &'static str, steps| {
         let lines = vec![Line { class, steps }];
-        Panel { title, unit, scale, from: run.start, to: run.end, bands: Vec::new(), lines }.draw()
+        Panel { title, unit, scale, from: run.start, to, bands: Vec::new(), lines }.draw()
     };
     html! {
         @if run.intensity.is_some() || run.price.is_some() || run.generation.is_some() { h2 { "Supply" } }

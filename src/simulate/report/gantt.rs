@@ -40,7 +40,8 @@ fn lanes(run: &Outcome, named: bool) -> (Vec<usize>, usize) {
     (lanes, free.len())
 }
 
-pub(super) fn gantt(run: &Outcome) -> Markup {
+/// All workloads from the start of the run to `to`.
+pub(super) fn gantt(run: &Outcome, to: Moment) -> Markup {
     let named = run.workloads.len() <= NAMED;
     let classes = classes(run);
     let (lanes, count) = lanes(run, named);
@@ -48,7 +49,7 @@ pub(super) fn gantt(run: &Outcome) -> Markup {
     let top = 8;
     let bottom = top + (pitch * count as f64).ceil() as i64;
     let y = |lane: usize| top as f64 + pitch * lane as f64;
-    let place = |at: Moment| x(at.max(run.start).min(run.end), run.start, run.end);
+    let place = |at: Moment| x(at.max(run.start).min(to), run.start, to);
     let colour =
         |workload: &WorkloadOutcome| classes.iter().position(|class| *class == workload.class).unwrap_or(0) % COLOURS;
     let title = |workload: &WorkloadOutcome| {
@@ -63,7 +64,7 @@ pub(super) fn gantt(run: &Outcome) -> Markup {
             span { "Thin lines: waiting." }
         }
         svg viewBox=(format!("0 0 {WIDTH} {}", bottom + 22)) role="img" aria-label="When each workload ran" {
-            (time_axis(run.start, run.end, top, bottom))
+            (time_axis(run.start, to, top, bottom))
             @for (workload, lane) in run.workloads.iter().zip(&lanes) {
                 @let middle = format!("{:.1}", y(*lane) + pitch / 2.0);
                 line.wait x1=(format!("{:.1}", place(workload.arrival)))
@@ -76,7 +77,7 @@ pub(super) fn gantt(run: &Outcome) -> Markup {
                     }
                 }
                 @if named {
-                    text x=(format!("{:.1}", place(workload.arrival).max(LEFT as f64) + 3.0)) y=(format!("{:.1}", y(*lane) + pitch * 0.68)) { (workload.id) }
+                    text.on x=(format!("{:.1}", place(workload.arrival).max(LEFT as f64) + 3.0)) y=(format!("{:.1}", y(*lane) + pitch * 0.68)) { (workload.id) }
                 }
             }
         }

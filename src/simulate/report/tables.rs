@@ -37,11 +37,13 @@ pub(super) fn waits(run: &Outcome) -> Markup {
 /// The policy, the baseline, and what no policy can go below.
 pub(super) fn savings(summary: &Summary) -> Markup {
     let base = summary.baseline.as_deref();
+    let is_priced = summary.cost != 0.0 || base.is_some_and(|base| base.summary.cost != 0.0);
     let row = |name: &str, s: &Summary| {
         html! {
             tr {
                 td { (name) } td { (format!("{:.1}", s.carbon_kg)) } td { (format!("{:.1}", s.energy_kwh)) }
-                td { (format!("{:.2}", s.cost)) } td { (format!("{:.1}", s.work_percent)) } td { (s.suspensions) }
+                @if is_priced { td { (format!("{:.2}", s.cost)) } }
+                td { (format!("{:.1}", s.work_percent)) } td { (s.suspensions) }
             }
         }
     };
@@ -58,13 +60,14 @@ pub(super) fn savings(summary: &Summary) -> Markup {
     });
     html! {
         table {
-            tr { th { "" } th { "carbon, kg" } th { "energy, kWh" } th { "cost" } th { "work, %" } th { "suspensions" } }
+            tr { th { "" } th { "carbon, kg" } th { "energy, kWh" } @if is_priced { th { "cost" } } th { "work, %" } th { "suspensions" } }
             (row(&summary.policy, summary))
             @if let Some(base) = base { (row(&base.summary.policy, &base.summary)) }
             @if let Some(bound) = &summary.lower_bound {
                 tr {
                     td { "lower bound without caps" } td { (format!("{:.1}", bound.carbon_kg)) } td { "" }
-                    td { (format!("{:.2}", bound.cost)) } td { "" } td { "" }
+                    @if is_priced { td { (format!("{:.2}", bound.cost)) } }
+                    td { "" } td { "" }
                 }
             }
         }
