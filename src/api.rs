@@ -14,7 +14,7 @@ pub mod conditions;
 pub mod crds;
 mod grid_signal;
 pub mod labels;
-mod llm_workload;
+pub(crate) mod llm_workload;
 mod power_domain;
 
 pub use accelerator_profile::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus, Knob, Point};

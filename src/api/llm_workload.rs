@@ -5,6 +5,15 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The longest duration and delay, in seconds: a year. The schema and the annotations of Jobs have the same bounds.
+pub const LONGEST: i64 = 31_536_000;
+/// The longest time between two checkpoints, in seconds: a week.
+pub const LONGEST_INTERVAL: i64 = 604_800;
+/// The most that stopping and coming back takes, in seconds: a day.
+pub const LONGEST_COST: i64 = 86_400;
+/// The longest name of an object, in characters.
+pub const LONGEST_NAME: usize = 253;
+
 /// What its owner says of one piece of work.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[kube(
@@ -72,18 +81,18 @@ pub struct LLMWorkloadSpec {
     pub replicas: Option<Replicas>,
     /// The AcceleratorProfile to count with, instead of the one for its class.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = LONGEST_NAME))]
     pub profile: Option<String>,
     /// How long it is expected to run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 31_536_000))]
+    #[schemars(range(min = 1, max = LONGEST))]
     pub expected_duration_seconds: Option<i64>,
     /// By when it must be finished. Until then it may be delayed for greener or cheaper supply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
     /// How long beyond its own length it may be delayed for greener or cheaper supply, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 31_536_000))]
+    #[schemars(range(min = 0, max = LONGEST))]
     pub max_delay_seconds: Option<i64>,
     /// Its PriorityClass. Without one it has the lowest priority.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,10 +153,10 @@ pub struct Replicas {
 #[serde(rename_all = "camelCase")]
 pub struct Checkpoint {
     /// How often it writes one, in seconds.
-    #[schemars(range(min = 1, max = 604_800))]
+    #[schemars(range(min = 1, max = LONGEST_INTERVAL))]
     pub interval_seconds: i64,
     /// What writing one and coming back takes, in seconds.
-    #[schemars(range(min = 0, max = 86_400))]
+    #[schemars(range(min = 0, max = LONGEST_COST))]
     pub cost_seconds: i64,
 }
 

@@ -1,5 +1,6 @@
 //! `batch/v1` Jobs.
 
+use crate::api::llm_workload::{LONGEST, LONGEST_COST, LONGEST_INTERVAL, LONGEST_NAME};
 use crate::api::{Checkpoint, LLMWorkload, LLMWorkloadSpec, WorkloadClass, WorkloadRef, labels};
 use crate::units::{Moment, Seconds};
 use k8s_openapi::api::batch::v1::Job;
@@ -126,6 +127,8 @@ pub fn started(job: &Job, node_labels: &BTreeMap<String, String>, sequence: i64)
     annotations.insert(labels::FENCE.to_owned(), sequence.to_string());
     if let Some(spec) = &mut job.spec {
         spec.suspend = Some(false);
+        // the default makes a second pod while the first still terminates: it would draw what nobody granted
+        spec.pod_replacement_policy = Some("Failed".to_owned());
         if let Some(pod) = &mut spec.template.spec {
             let selector: BTreeMap<_, _> = own.into_iter().chain(node_labels.clone()).collect();
             pod.node_selector = (!selector.is_empty()).then_some(selector);
@@ -155,7 +158,13 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
             errors.push(AnnotationError { key, what });
         }
     };
-    let seconds = |text: &str| text.parse::<Seconds>().map_err(|error| error.to_string()).map(|seconds| seconds.0);
+    let seconds = |text: &str, least: i64, most: i64| {
+        let seconds: Seconds = text.parse().map_err(|error: crate::units::ParseUnitError| error.to_string())?;
+        if seconds.0 < least || seconds.0 > most {
+            return Err(format!("`{}` is not between {} and {}", text.trim(), Seconds(least), Seconds(most)));
+        }
+        Ok(seconds.0)
+    };
     let mut spec = LLMWorkloadSpec {
         workload_ref: Some(WorkloadRef {
             api_version: "batch/v1".to_owned(),
@@ -170,7 +179,7 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
         ..LLMWorkloadSpec::default()
     };
     read(labels::EXPECTED_DURATION, &mut |text| {
-        spec.expected_duration_seconds = Some(seconds(text)?.max(1));
+        spec.expected_duration_seconds = Some(seconds(text, 1, LONGEST)?);
         Ok(())
     });
     read(labels::DEADLINE, &mut |text| {
@@ -183,12 +192,13 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
         if spec.deadline.is_some() {
             return Err(format!("give either this or {}, not both", labels::DEADLINE));
         }
-        spec.max_delay_seconds = Some(seconds(text)?);
+        spec.max_delay_seconds = Some(seconds(text, 0, LONGEST)?);
         Ok(())
     });
     read(labels::CHECKPOINT, &mut |text| {
         let (interval, cost) = text.split_once('/').ok_or("write interval/cost, as 10m/30s")?;
-        let (interval_seconds, cost_seconds) = (seconds(interval)?.max(1), seconds(cost)?);
+        let interval_seconds = seconds(interval, 1, LONGEST_INTERVAL)?;
+        let cost_seconds = seconds(cost, 0, LONGEST_COST)?;
         spec.checkpoint = Some(Checkpoint { interval_seconds, cost_seconds });
         Ok(())
     });
@@ -199,6 +209,9 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
         Ok(())
     });
     read(labels::PROFILE, &mut |text| {
+        if text.is_empty() || text.chars().count() > LONGEST_NAME {
+            return Err(format!("write the name of an AcceleratorProfile, 1 to {LONGEST_NAME} characters"));
+        }
         spec.profile = Some(text.to_owned());
         Ok(())
     });
@@ -215,14 +228,24 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
     (workload, errors)
 }
 
-/// Does a person want this Job managed: by its own label, or by its namespace's?
+/// Why a Job is never managed, whatever refers to it: its owner says so, or it asks for no accelerators, so nothing of it
+/// is counted and there is nothing to wait for. None where it may be managed.
+#[must_use]
+pub fn exempt(job: &Job) -> Option<&'static str> {
+    if label(job, labels::MANAGED) == Some("false") {
+        return Some("its Job is exempt by its label heliotrope.dev/managed: \"false\"");
+    }
+    (gpus_per_pod(job) == 0).then_some("its Job asks for no accelerators (nvidia.com/gpu): it is left alone")
+}
+
+/// Does a person want this Job managed: by its own label, or by its namespace's? Never one that is exempt.
 #[must_use]
 pub fn is_managed(job: &Job, namespace_is: bool) -> bool {
-    match job.metadata.labels.as_ref().and_then(|all| all.get(labels::MANAGED)).map(String::as_str) {
-        Some("true") => true,
-        Some("false") => false,
-        _ => namespace_is,
-    }
+    exempt(job).is_none() && (namespace_is || label(job, labels::MANAGED) == Some("true"))
+}
+
+fn label<'a>(job: &'a Job, key: &str) -> Option<&'a str> {
+    job.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
 #[cfg(test)]
@@ -262,6 +285,8 @@ mod tests {
         let first = started(&job(own), &row("a"), 3);
         assert_eq!(selector(&first), BTreeMap::from([("disk".into(), "fast".into()), ("row".into(), "a".into())]));
         assert_eq!(first.spec.as_ref().unwrap().suspend, Some(false));
+        let replaced = first.spec.as_ref().unwrap().pod_replacement_policy.clone();
+        assert_eq!(replaced.as_deref(), Some("Failed"), "a second pod draws while the first terminates");
         assert_eq!(first.metadata.resource_version.as_deref(), Some("7"));
         let other = BTreeMap::from([("hall".to_owned(), "2".to_owned())]);
         let moved = started(&first, &other, 4);
@@ -315,6 +340,39 @@ mod tests {
             "annotation heliotrope.dev/class: `Dreaming` is not a class: write Pretraining, FineTuning, BatchInference, Serving or Evaluation"
         );
         assert_eq!(workload_of.spec, workload(&job(json!({}))).0.spec);
+    }
+
+    #[test]
+    fn annotations_that_the_schema_would_refuse_are_told_and_not_used() {
+        let said = json!({"/metadata/annotations": {
+            "heliotrope.dev/expected-duration": "400d", "heliotrope.dev/max-delay": "9000d",
+            "heliotrope.dev/checkpoint": "10m/2d", "heliotrope.dev/profile": ""}});
+        let (workload_of, errors) = workload(&job(said));
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "annotation heliotrope.dev/expected-duration: `400d` is not between 1s and 365d",
+                "annotation heliotrope.dev/max-delay: `9000d` is not between 0s and 365d",
+                "annotation heliotrope.dev/checkpoint: `2d` is not between 0s and 1d",
+                "annotation heliotrope.dev/profile: write the name of an AcceleratorProfile, 1 to 253 characters",
+            ]
+        );
+        assert_eq!(workload_of.spec, workload(&job(json!({}))).0.spec);
+        let longest = json!({"/metadata/annotations": {
+            "heliotrope.dev/expected-duration": "365d", "heliotrope.dev/checkpoint": "7d/1d"}});
+        assert_eq!(workload(&job(longest)).1, []);
+    }
+
+    #[test]
+    fn a_job_without_accelerators_and_one_that_says_no_are_exempt_whatever_else_is_said() {
+        let none = json!({"/spec/template/spec/containers": [{"name": "a"}],
+            "/metadata/labels": {"heliotrope.dev/managed": "true"}});
+        assert!(!is_managed(&job(none.clone()), true));
+        assert!(exempt(&job(none)).unwrap().contains("no accelerators"));
+        let no = json!({"/metadata/labels": {"heliotrope.dev/managed": "false"}});
+        assert!(exempt(&job(no)).unwrap().contains("\"false\""));
+        assert_eq!(exempt(&job(json!({}))), None);
     }
 
     #[test]
