@@ -14,7 +14,7 @@ use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-fn time(moment: Moment) -> Option<Time> {
+pub(super) fn time(moment: Moment) -> Option<Time> {
     jiff::Timestamp::from_second(moment.0).ok().map(Time)
 }
 
@@ -31,7 +31,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
     let old = object.and_then(|workload| workload.status.clone()).unwrap_or_default();
     let pool = verdict.and_then(|verdict| verdict.pool).map(|pool| pool.0).or(item.pool);
     let enforced = pool.map_or(!world.site.enforced.is_empty(), |pool| world.site.is_enforced(pool));
-    let (phase, reason, message) = told(item, verdict, enforced);
+    let (phase, reason, message) = told(item, verdict, enforced, old.phase);
     let waits = matches!(phase, Phase::Pending);
     let start = verdict.and_then(|verdict| verdict.start).filter(|_| waits).map(to_minute);
     let (_, started) = job::times(&item.job);
@@ -74,7 +74,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
 }
 
 /// `14:30Z`, or with its date where that is not soon.
-fn clock(moment: Moment) -> String {
+pub(super) fn clock(moment: Moment) -> String {
     let text = moment.to_string();
     match (text.get(5..10), text.get(11..16)) {
         (Some(day), Some(clock)) => format!("{day} {clock}Z"),
@@ -83,7 +83,7 @@ fn clock(moment: Moment) -> String {
 }
 
 /// Phase, reason and message.
-fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool) -> (Phase, String, String) {
+fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool, before: Option<Phase>) -> (Phase, String, String) {
     let plain = |phase, reason: &str, text: &str| (phase, reason.to_owned(), text.to_owned());
     let would = if enforced { "" } else { "Observe, nothing is done: " };
     match (item.state, verdict.map(|verdict| &verdict.reason)) {
@@ -98,6 +98,10 @@ fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool) -> (Phase, Strin
             plain(Phase::Pending, "NotAdmitted", "it was started without asking; it is held first")
         }
         (State::Unadmitted, _) => plain(Phase::Running, "Running", "Observe, nothing is done: it runs"),
+        // a stop that is complete looks like a start that is under way: what it did before tells them apart
+        (State::InDoubt, _) if matches!(before, Some(Phase::Suspending | Phase::Running)) => {
+            plain(Phase::Suspending, "Suspending", "its pods are gone; its watts are being given back")
+        }
         (State::InDoubt, _) => plain(Phase::Starting, "Starting", "its watts are granted"),
         (State::Running, Some(reason)) if !matches!(reason, Reason::Running) => {
             let phase = if enforced { Phase::Suspending } else { Phase::Running };
@@ -118,16 +122,28 @@ fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool) -> (Phase, Strin
     }
 }
 
-/// The status of a workload that can't be served.
+/// The status of a workload that can't be served: nothing of what was planned for it stands. One that has ended stays as
+/// it ended: its Job may be cleaned up.
 #[must_use]
 pub fn refused(workload: &LLMWorkload, why: &str, now: Moment) -> LLMWorkloadStatus {
     let generation = workload.metadata.generation;
-    let mut status = workload.status.clone().unwrap_or_default();
-    status.observed_generation = generation;
-    status.phase = Some(Phase::Refused);
-    status.reason = Some("Refused".to_owned());
-    status.message = Some(conditions::shortened(why));
+    let old = workload.status.clone().unwrap_or_default();
+    if matches!(old.phase, Some(Phase::Succeeded | Phase::Failed)) {
+        return old;
+    }
+    let mut status = LLMWorkloadStatus {
+        observed_generation: generation,
+        phase: Some(Phase::Refused),
+        reason: Some("Refused".to_owned()),
+        message: Some(conditions::shortened(why)),
+        watts_granted: Some(0),
+        waiting_until: Some("-".to_owned()),
+        started_at: old.started_at,
+        conditions: old.conditions,
+        ..LLMWorkloadStatus::default()
+    };
     conditions::set(&mut status.conditions, ACCEPTED, false, "Refused", why, generation, now);
+    conditions::set(&mut status.conditions, ADMITTED, false, "Refused", why, generation, now);
     status
 }
 
@@ -225,6 +241,8 @@ pub fn signal(signal: &GridSignal, reading: &Reading, now: Moment) -> GridSignal
         }
         (false, true, None) => "nothing is known of it; work goes on without it".to_owned(),
     };
+    let set = &mut status.conditions;
+    conditions::set(set, ACCEPTED, true, "Accepted", "it can be read as it is written", generation, now);
     let reason = if reading.fresh { "Fresh" } else { "Stale" };
     conditions::set(&mut status.conditions, FRESH, reading.fresh, reason, &text, generation, now);
     status
