@@ -5,11 +5,14 @@
 //!   (I/O)    (values)    (pure)   (pure)                (I/O)    (I/O)
 //! ```
 
+pub mod adopt;
 pub mod apply;
+pub mod backoff;
 pub mod config;
 pub mod enforce;
 pub mod events;
 pub mod leader;
+pub mod remarks;
 pub mod run;
 pub mod say;
 pub mod signals;
@@ -17,5 +20,7 @@ pub mod site;
 pub mod snapshot;
 pub mod status;
 pub mod supply;
+pub mod turns;
+pub mod unbound;
 pub mod watch;
 pub mod world;

@@ -54,6 +54,18 @@ pub struct CallError {
     pub why: String,
     /// Its status code, where it answered.
     pub code: Option<u16>,
+    /// The UID of the Job whose start it was, where it was one.
+    pub start: Option<String>,
+}
+
+impl CallError {
+    /// Does the API server not want this, now and as long as nothing else changes? Not where someone else wrote first, or
+    /// where it has too much to do.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.outcome == Outcome::Failed
+            && self.code.is_some_and(|code| code >= 400 && ![404, 429, 503, 504].contains(&code))
+    }
 }
 
 /// Makes one call, no longer than `CALL`.
@@ -66,12 +78,18 @@ pub async fn call<T>(what: impl Into<String>, future: impl Future<Output = kube:
         Ok(Ok(done)) => Ok(done),
         Ok(Err(kube::Error::Api(status))) => {
             let outcome = if status.code == 409 { Outcome::Conflict } else { Outcome::Failed };
-            Err(CallError { what, outcome, why: status.message.clone(), code: Some(status.code) })
+            Err(CallError { what, outcome, why: status.message.clone(), code: Some(status.code), start: None })
         }
-        Ok(Err(error)) => Err(CallError { what, outcome: Outcome::Failed, why: error.to_string(), code: None }),
-        Err(_) => {
-            Err(CallError { what, outcome: Outcome::TimedOut, why: format!("no answer in {CALL:?}"), code: None })
+        Ok(Err(error)) => {
+            Err(CallError { what, outcome: Outcome::Failed, why: error.to_string(), code: None, start: None })
         }
+        Err(_) => Err(CallError {
+            what,
+            outcome: Outcome::TimedOut,
+            why: format!("no answer in {CALL:?}"),
+            code: None,
+            start: None,
+        }),
     }
 }
 
@@ -201,7 +219,7 @@ pub async fn commit(
     for (start, job) in starts {
         match begin(client, &start, &job, sequence).await {
             Ok(()) => started += 1,
-            Err(error) => told.push(error),
+            Err(error) => told.push(CallError { start: Some(start.item.uid.clone()), ..error }),
         }
     }
     Ok(started)
@@ -218,7 +236,7 @@ async fn begin(client: &Client, start: &Start<'_>, job: &Job, sequence: i64) -> 
         Err(error) if error.code == Some(422) && job::times(job).1.is_some() => {
             let patch = Patch::Merge(json!({"status": {"startTime": null}}));
             call("clear startTime", api.patch_status(&name, &PatchParams::default(), &patch)).await?;
-            Err(error)
+            Err(CallError { outcome: Outcome::Conflict, ..error })
         }
         Err(error) => Err(error),
     }

@@ -1,11 +1,54 @@
 //! What of a decision is to be done, and in which order: stops first, then for each root one change of its ledger.
 
-use super::apply::{CallError, Changes, Start, commit, grant, suspend};
+use super::apply::{CallError, Changes, Outcome, Start, commit, grant, suspend};
+use super::backoff::Cause;
 use super::snapshot::Snapshot;
+use super::turns::AT_ONCE;
 use super::world::{Item, State, World, load};
 use crate::core::admit::{Action, Cycle};
 use crate::core::domain::DomainId;
+use futures::StreamExt;
 use kube::Client;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long the changes of all ledgers may take in one cycle. A fall that comes meanwhile waits for it: with 4 s each for
+/// statuses, for reading the domains and for suspending, it is within the 18 s that RELIABILITY §2 leaves for all calls.
+/// Cut off is as good as killed, and that is safe at any moment.
+const COMMIT: Duration = Duration::from_secs(6);
+
+/// How much of each ledger is changed in one cycle: as much as a quick server takes in a second, and half as much each time
+/// that it was too much, so that with a slow one something gets done.
+#[derive(Debug)]
+pub struct Pace {
+    most: usize,
+    turn: usize,
+}
+
+impl Pace {
+    const MOST: usize = 64;
+
+    fn limit(&self, changes: &mut Changes<'_>) {
+        // what could not be released must not stand in the way of the rest
+        rotate(&mut changes.release, self.turn);
+        rotate(&mut changes.adopt, self.turn);
+        changes.release.truncate(self.most);
+        changes.adopt.truncate(self.most);
+        changes.start.truncate(self.most);
+    }
+}
+
+fn rotate<T>(all: &mut [T], by: usize) {
+    if let Some(by) = by.checked_rem(all.len()) {
+        all.rotate_left(by);
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { most: Self::MOST, turn: 0 }
+    }
+}
 
 /// Carries a decision out where roots are enforced; how each write ended.
 pub async fn enforce(
@@ -13,36 +56,70 @@ pub async fn enforce(
     snapshot: &Snapshot,
     world: &World,
     decided: &Cycle,
+    pace: &mut Pace,
 ) -> Vec<Result<(), CallError>> {
-    let mut done = Vec::new();
-    for item in stops(world, decided) {
+    let stops: BTreeMap<&str, &Item> = stops(snapshot, world, decided).map(|item| (item.uid.as_str(), item)).collect();
+    let stops = stops.into_values().map(|item| {
         tracing::info!(job = item.name(), state = ?item.state, "suspending");
-        done.push(suspend(client, item).await);
+        suspend(client, item)
+    });
+    let calls: Vec<_> = stops.collect();
+    let mut done: Vec<Result<(), CallError>> = futures::stream::iter(calls).buffer_unordered(AT_ONCE).collect().await;
+    let mut told = Vec::new();
+    match tokio::time::timeout(COMMIT, commits(client, snapshot, world, decided, pace, &mut told)).await {
+        Ok(()) => pace.most = (pace.most * 2).min(Pace::MOST),
+        Err(_) => {
+            pace.most = (pace.most / 2).max(1);
+            told.push(CallError {
+                what: "change the ledgers".to_owned(),
+                outcome: Outcome::TimedOut,
+                why: format!("cut off after {COMMIT:?}; next time at most {} of each are tried", pace.most),
+                code: None,
+                start: None,
+            });
+        }
     }
+    pace.turn = pace.turn.wrapping_add(pace.most);
+    done.extend(told.into_iter().map(Err));
+    done
+}
+
+async fn commits(
+    client: &Client,
+    snapshot: &Snapshot,
+    world: &World,
+    decided: &Cycle,
+    pace: &Pace,
+    told: &mut Vec<CallError>,
+) {
     for root in &world.site.enforced {
         let name = &world.site.tree.get(*root).spec.name;
         let Some(object) = snapshot.domain(name) else { continue };
-        let mut told = Vec::new();
-        match commit(client, object, changes(*root, snapshot, world, decided), &mut told).await {
+        let mut changes = changes(*root, snapshot, world, decided);
+        pace.limit(&mut changes);
+        match commit(client, object, changes, told).await {
             Ok(0) => {}
             Ok(started) => tracing::info!(root = name, started, "started"),
             Err(error) => told.push(error),
         }
-        done.extend(told.into_iter().map(Err));
     }
-    done
 }
 
-/// What is to be held: what started without asking, and what the core stops.
-fn stops<'a>(world: &'a World, decided: &'a Cycle) -> impl Iterator<Item = &'a Item> {
+/// What is to be held: what started without asking, what the core stops, and what found no nodes.
+fn stops<'a>(snapshot: &'a Snapshot, world: &'a World, decided: &'a Cycle) -> impl Iterator<Item = &'a Item> {
     let site = &world.site;
     let unadmitted = world.items.iter().filter(|item| item.state == State::Unadmitted);
     let stopped = decided.actions.iter().filter_map(|action| match action {
         Action::Suspend { id, .. } => world.item(id),
         Action::Start { .. } => None,
     });
+    let is_stranded = |item: &&Item| {
+        let held = snapshot.held_back.get(&item.uid);
+        item.state == State::Running && held.is_some_and(|held| held.cause == Cause::Unschedulable)
+    };
+    let stranded = world.items.iter().filter(is_stranded);
     let is_enforced = |pool: Option<usize>| pool.map_or(!site.enforced.is_empty(), |pool| site.is_enforced(pool));
-    unadmitted.chain(stopped).filter(move |item| is_enforced(item.pool))
+    unadmitted.chain(stopped).chain(stranded).filter(move |item| is_enforced(item.pool))
 }
 
 /// The changes of one root's ledger.

@@ -1,6 +1,7 @@
 //! Events: what has just turned, for `kubectl describe` and `kubectl events`. A phase that changed, a condition that
 //! turned; not every new number, which statuses have. They are best effort: none is worth a cycle's time.
 
+use super::backoff::Cause;
 use crate::api::conditions::{ACCEPTED, FRESH, WITHIN_CAP, shortened};
 use crate::api::{LLMWorkloadStatus, Phase};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -23,15 +24,18 @@ pub struct Told {
     pub note: String,
 }
 
-/// What a workload's new status has to tell: its phase has changed.
+/// What a workload's new status has to tell: its phase has changed, or its start has failed.
 #[must_use]
 pub fn of_workload(old: Option<&LLMWorkloadStatus>, new: &LLMWorkloadStatus) -> Option<Told> {
     let phase = new.phase?;
-    if old.and_then(|old| old.phase) == Some(phase) {
+    let failed = |reason: &str| [Cause::StartRefused, Cause::Unschedulable].iter().any(|cause| cause.name() == reason);
+    let has_failed = new.reason.as_deref().is_some_and(failed);
+    let before = old.filter(|old| old.phase == Some(phase));
+    if before.is_some_and(|old| !has_failed || old.reason == new.reason) {
         return None;
     }
     Some(Told {
-        is_warning: matches!(phase, Phase::Refused | Phase::Failed),
+        is_warning: has_failed || matches!(phase, Phase::Refused | Phase::Failed),
         reason: new.reason.clone().unwrap_or_default(),
         note: new.message.clone().unwrap_or_default(),
     })
@@ -112,6 +116,9 @@ mod tests {
         assert_eq!(of_workload(Some(&waits), &other), None);
         assert_eq!(of_workload(Some(&waits), &status(Phase::Starting, "Starting")).unwrap().reason, "Starting");
         assert!(of_workload(Some(&waits), &status(Phase::Refused, "FitsNowhere")).unwrap().is_warning);
+        let failed = status(Phase::Pending, "StartRefused");
+        assert!(of_workload(Some(&waits), &failed).unwrap().is_warning, "a start that fails is news in any phase");
+        assert_eq!(of_workload(Some(&failed), &failed), None);
     }
 
     #[test]

@@ -1,31 +1,37 @@
 //! The loop: one cycle at a time, when something changed and at least each tick.
 
+use super::adopt::Adopter;
 use super::apply::{CallError, call};
+use super::backoff::{Backoff, Cause, hold_back};
 use super::config::Config;
-use super::enforce::enforce;
+use super::enforce::{Pace, enforce};
 use super::events::Events;
 use super::leader::Candidate;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
 use super::snapshot::Snapshot;
+use super::unbound::{Unbound, unbound};
 use super::watch::{Malformed, Watch, parse};
-use super::world::{World, world};
-use crate::api::{GridSignal, LLMWorkload, PowerDomain, What};
+use super::world::{State, World, world};
+use crate::api::{GridSignal, PowerDomain, What};
 use crate::clock;
 use crate::core::admit::{Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan, Supply};
 use crate::units::Moment;
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
-use crate::workloads::job;
-use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Events that come within this time are one: a Job with a hundred pods is not a hundred cycles.
 const GATHER: Duration = Duration::from_millis(250);
+
+/// How long a cycle may take for all that is not safety: objects that we make, statuses. What is cut off is found anew in
+/// the next cycle.
+const SAY: Duration = Duration::from_secs(4);
 
 /// Everything that outlives a cycle. None of it is needed for safety: all is made anew after a restart.
 pub struct Controller {
@@ -42,8 +48,10 @@ pub struct Controller {
     leads: bool,
     metrics: Arc<Metrics>,
     voice: Voice,
-    /// Mistakes in annotations that were told already.
-    told: BTreeSet<String>,
+    adopter: Adopter,
+    pace: Pace,
+    /// Starts that failed.
+    failed: Backoff,
 }
 
 impl Controller {
@@ -59,6 +67,9 @@ impl Controller {
     ) -> Self {
         let voice = Voice::new(client.clone(), metrics.clone(), events);
         Self {
+            adopter: Adopter::new(client.clone()),
+            pace: Pace::default(),
+            failed: Backoff::default(),
             client,
             voice,
             watch,
@@ -71,7 +82,6 @@ impl Controller {
             held_at: None,
             leads: false,
             metrics,
-            told: BTreeSet::new(),
         }
     }
 
@@ -142,6 +152,8 @@ impl Controller {
         let mut world = world(&snapshot, &self.config, self.plan.clone());
         // a new forecast is a new plan, not a patch on the one before
         let is_news = world.problem.supplies != self.supplies;
+        let unbound = unbound(&snapshot, &world.items);
+        self.hold_back(&mut snapshot, &mut world, &unbound);
         let thorough = is_news || self.thorough_at.is_none_or(|at| (now - at).0 >= period);
         world.problem.thorough = thorough;
         self.supplies.clone_from(&world.problem.supplies);
@@ -151,17 +163,55 @@ impl Controller {
         }
         self.plan = Some(decided.plan.clone());
 
-        // 3. Carry it out, roots that are enforced only.
-        self.adopt(&world).await;
-        for done in enforce(&self.client, &snapshot, &world, &decided).await {
+        // 3. Carry it out, roots that are enforced only: before anything that may wait.
+        for done in enforce(&self.client, &snapshot, &world, &decided, &mut self.pace).await {
+            if let Err(error) = &done
+                && let Some(uid) = error.start.as_ref().filter(|_| error.is_refusal())
+            {
+                let why = format!("its start was refused: {}", error.why);
+                self.failed.failed(uid, Cause::StartRefused, why, now);
+            }
             self.voice.note(done);
         }
 
-        // 4. Say what is.
+        // 4. Say what is, as far as the time goes.
         self.measure(&world, &decided);
-        self.voice.say(&snapshot, &world, &decided, &readings).await;
-        self.voice.malformed(&malformed, now).await;
+        self.voice.forget(&world);
+        let Self { adopter, voice, .. } = self;
+        let words = async {
+            let ((made, to_tell), ()) = tokio::join!(
+                adopter.make(&snapshot, &world),
+                voice.say(&snapshot, &world, &decided, &readings, &unbound)
+            );
+            made.into_iter().for_each(|made| voice.note(made));
+            to_tell.into_iter().for_each(|(job, reason, note)| voice.tell(&job, reason, note));
+            voice.malformed(&malformed, now).await;
+        };
+        if tokio::time::timeout(SAY, words).await.is_err() {
+            tracing::warn!(after = ?SAY, "statuses are cut off; the next cycle goes on");
+        }
         Ok(())
+    }
+
+    /// Finds which starts are not tried now, and takes them out of what the core is asked.
+    fn hold_back(&mut self, snapshot: &mut Snapshot, world: &mut World, unbound: &BTreeMap<String, Unbound>) {
+        let now = snapshot.now;
+        let still = |uid: &str| {
+            let item = world.item(uid);
+            let runs = item.is_some_and(|item| item.state == State::Running && !unbound.contains_key(uid));
+            item.is_some_and(|item| !matches!(item.state, State::Ended(_))) && !runs
+        };
+        self.failed.keep(still);
+        let held = self.failed.held(now);
+        for item in world.items.iter().filter(|item| item.state == State::Running && !held.contains_key(&item.uid)) {
+            let overdue = unbound.get(&item.uid).filter(|unbound| unbound.is_overdue(now));
+            let enforced = item.pool.is_some_and(|pool| world.site.is_enforced(pool));
+            if let Some(unbound) = overdue.filter(|_| enforced) {
+                self.failed.failed(&item.uid, Cause::Unschedulable, unbound.to_string(), now);
+            }
+        }
+        snapshot.held_back = self.failed.held(now);
+        hold_back(world, &snapshot.held_back);
     }
 
     /// All domains, as they are at this moment.
@@ -192,25 +242,6 @@ impl Controller {
             of_kind.extend(to_plan_with(reading, now).map(|steps| (signal.name_any(), steps)));
         }
         readings
-    }
-
-    /// Makes the custom resource of every managed Job that has none.
-    async fn adopt(&mut self, world: &World) {
-        for item in world.items.iter().filter(|item| item.workload.is_none() && job::end(&item.job).is_none()) {
-            let (workload, errors) = job::workload(&item.job);
-            for error in errors {
-                if self.told.insert(format!("{}: {error}", item.uid)) {
-                    tracing::warn!(job = item.name(), %error, "an annotation is not used");
-                }
-            }
-            let namespace = item.job.metadata.namespace.clone().unwrap_or_default();
-            let api: Api<LLMWorkload> = Api::namespaced(self.client.clone(), &namespace);
-            let made =
-                call(format!("make LLMWorkload {}", item.name()), api.create(&PostParams::default(), &workload)).await;
-            // one that is there already belongs to someone else, or was made before our cache heard of it
-            self.voice
-                .note(made.map(|_| ()).or_else(|error| if error.code == Some(409) { Ok(()) } else { Err(error) }));
-        }
     }
 
     fn measure(&self, world: &World, decided: &Cycle) {

@@ -2,43 +2,62 @@
 
 use super::apply::{CallError, call};
 use super::events::{Events, Told, of_conditions, of_workload};
+use super::remarks::remarked;
 use super::signals::Reading;
 use super::snapshot::Snapshot;
 use super::status;
+use super::turns::Turn;
+use super::unbound::Unbound;
 use super::watch::Malformed;
 use super::world::World;
 use crate::api::{AcceleratorProfile, GridSignal, LLMWorkload, LLMWorkloadStatus, PowerDomain, conditions};
-use crate::core::admit::Cycle;
+use crate::core::admit::{Cycle, Verdict};
 use crate::units::Moment;
 use crate::web::{Metrics, OutcomeLabel};
-use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Statuses that are written at once: a thousand that wait must not hold up the next cycle.
-const AT_ONCE: usize = 16;
+/// How long in a cycle writes are begun that may wait: statuses, and objects that we make. A fall that comes meanwhile
+/// waits for them. At the 640 writes a second of the testbed that is over a thousand; the rest has its turn next.
+pub const BEGUN: Duration = Duration::from_secs(2);
 
 /// Writes statuses and sends events.
 pub struct Voice {
     client: Client,
     metrics: Arc<Metrics>,
     events: Events,
-    /// Mistakes that were told already, so that each is told once.
-    told: BTreeSet<String>,
+    /// Mistakes in objects that stand in their statuses, so that each is told once.
+    malformed: BTreeMap<String, String>,
+    /// Mistakes that were told of Jobs.
+    told: BTreeSet<(String, String)>,
+    site: Turn,
+    work: Turn,
 }
 
 impl Voice {
     /// A voice that has said nothing yet.
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>, events: Events) -> Self {
-        Self { client, metrics, events, told: BTreeSet::new() }
+        Self {
+            client,
+            metrics,
+            events,
+            malformed: BTreeMap::new(),
+            told: BTreeSet::new(),
+            site: Turn::default(),
+            work: Turn::default(),
+        }
     }
 
     /// Counts how a write ended, and logs where it was not made.
@@ -59,42 +78,75 @@ impl Voice {
         self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
     }
 
-    /// Writes the statuses of everything that was looked at.
-    pub async fn say(&self, snapshot: &Snapshot, world: &World, decided: &Cycle, readings: &[(GridSignal, Reading)]) {
+    /// Tells a Job's owner of something that is wrong with it: once each, for as long as this program runs.
+    pub fn tell(&mut self, job: &Job, reason: &str, note: String) {
+        let uid = job.metadata.uid.clone().unwrap_or_default();
+        if self.told.insert((uid, note.clone())) {
+            tracing::warn!(job = job.name_any(), reason, note, "told of a Job");
+            self.events.send(Told { is_warning: true, reason: reason.to_owned(), note }, job.object_ref(&()));
+        }
+    }
+
+    /// Forgets what was told of Jobs that are no more.
+    pub fn forget(&mut self, world: &World) {
+        self.told.retain(|(uid, _)| world.item(uid).is_some());
+    }
+
+    /// Writes the statuses of everything that was looked at: of the site and of its work, each for a while.
+    pub async fn say(
+        &mut self,
+        snapshot: &Snapshot,
+        world: &World,
+        decided: &Cycle,
+        readings: &[(GridSignal, Reading)],
+        unbound: &BTreeMap<String, Unbound>,
+    ) {
         let now = snapshot.now;
+        let (mut site, mut work) = (std::mem::take(&mut self.site), std::mem::take(&mut self.work));
+        let voice = &*self;
+        let mut of_site: Vec<(String, BoxFuture<'_, ()>)> = Vec::new();
         for object in &snapshot.domains {
             let mut status = status::domain(object, world, decided, now);
             // the ledger is written by swaps alone, so here it is left as it is
             status.ledger = object.status.as_ref().and_then(|status| status.ledger.clone());
-            self.conditioned(object, object.status.as_ref(), &status, |status| &status.conditions).await;
+            let write = voice.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
+            of_site.extend(write.map(|write| (format!("domain {}", object.name_any()), write)));
         }
         for (object, reading) in readings {
             let status = status::signal(object, reading, now);
-            self.conditioned(object, object.status.as_ref(), &status, |status| &status.conditions).await;
+            let write = voice.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
+            of_site.extend(write.map(|write| (format!("signal {}", object.name_any()), write)));
         }
         for object in &snapshot.profiles {
             let status = status::profile(object, now);
-            self.conditioned(object, object.status.as_ref(), &status, |status| &status.conditions).await;
+            let write = voice.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
+            of_site.extend(write.map(|write| (format!("profile {}", object.name_any()), write)));
         }
+        let verdicts: BTreeMap<&str, &Verdict> =
+            decided.verdicts.iter().map(|verdict| (&*verdict.id, verdict)).collect();
         let served = world.items.iter().filter_map(|item| {
-            let verdict = decided.verdicts.iter().find(|verdict| *verdict.id == *item.uid);
-            Some((item.workload.as_ref()?, Some(&*item.job), status::workload(world, item, verdict, now)))
+            let object = item.workload.as_ref()?;
+            let status = status::workload(world, item, verdicts.get(item.uid.as_str()).copied(), now);
+            let status = remarked(status, snapshot, world, item, unbound.get(&item.uid));
+            Some((object, Some(&*item.job), status))
         });
         let refused = world.refused.iter().map(|(object, why)| (object, None, status::refused(object, why, now)));
-        futures::stream::iter(served.chain(refused))
-            .for_each_concurrent(AT_ONCE, |(object, job, status)| async move {
-                self.workload(object, job, &status).await;
-            })
-            .await;
+        let of_work: Vec<_> = served
+            .chain(refused)
+            .filter(|(object, _, status)| object.status.as_ref() != Some(status))
+            .map(|piece| (format!("{}/{}", piece.0.namespace().unwrap_or_default(), piece.0.name_any()), piece))
+            .collect();
+        tokio::join!(
+            site.take(of_site, BEGUN, |write| write),
+            work.take(of_work, BEGUN, |(object, job, status)| async move {
+                voice.workload(object, job, &status).await;
+            }),
+        );
+        (self.site, self.work) = (site, work);
     }
 
     /// A workload's events go to its Job too: that is what its owner made, and looks at.
-    async fn workload(
-        &self,
-        object: &LLMWorkload,
-        job: Option<&k8s_openapi::api::batch::v1::Job>,
-        status: &LLMWorkloadStatus,
-    ) {
+    async fn workload(&self, object: &LLMWorkload, job: Option<&Job>, status: &LLMWorkloadStatus) {
         if !self.write(object, object.status.as_ref(), status).await {
             return;
         }
@@ -105,15 +157,28 @@ impl Voice {
         self.events.send(told, object.object_ref(&()));
     }
 
-    async fn conditioned<K, S>(&self, object: &K, old: Option<&S>, new: &S, conditions: fn(&S) -> &[Condition])
+    /// A status with conditions, to be written where it differs; its events are those of its conditions.
+    fn conditioned<'a, K, S>(
+        &'a self,
+        object: &'a K,
+        old: Option<&'a S>,
+        new: S,
+        conditions: fn(&S) -> &[Condition],
+    ) -> Option<BoxFuture<'a, ()>>
     where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-        S: Serialize + PartialEq,
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Sync,
+        S: Serialize + PartialEq + Send + Sync + 'a,
     {
-        if self.write(object, old, new).await {
-            let told: Vec<Told> = of_conditions(old.map(conditions).unwrap_or_default(), conditions(new));
-            told.into_iter().for_each(|told| self.events.send(told, object.object_ref(&())));
-        }
+        (old != Some(&new)).then(|| {
+            async move {
+                if self.write(object, old, &new).await {
+                    let told: Vec<Told> = of_conditions(old.map(conditions).unwrap_or_default(), conditions(&new));
+                    let about: ObjectReference = object.object_ref(&());
+                    told.into_iter().for_each(|told| self.events.send(told, about.clone()));
+                }
+            }
+            .boxed()
+        })
     }
 
     /// Writes a status where it differs from what is there, all fields but a ledger; says whether it did.
@@ -145,10 +210,15 @@ impl Voice {
         done
     }
 
-    /// Tells of objects that can't be parsed, each once for each mistake; the others go on.
+    /// Tells of objects that can't be parsed, each once for each mistake; the others go on. One that is mended and broken
+    /// again is told again.
     pub async fn malformed(&mut self, malformed: &[Malformed], now: Moment) {
-        for Malformed { kind, name, error } in malformed {
-            if !self.told.insert(format!("{kind} {name}: {error}")) {
+        let key = |malformed: &Malformed| format!("{} {}", malformed.kind, malformed.name);
+        let still: BTreeSet<String> = malformed.iter().map(key).collect();
+        self.malformed.retain(|object, _| still.contains(object));
+        for found in malformed {
+            let Malformed { kind, name, error } = found;
+            if self.malformed.get(&key(found)) == Some(error) {
                 continue;
             }
             tracing::warn!(kind, name, error, "an object can't be read; it is left alone until it changes");
@@ -161,7 +231,9 @@ impl Voice {
                 _ => ApiResource::erase::<LLMWorkload>(&()),
             };
             let (namespace, name) = name.split_once('/').map_or((None, name.as_str()), |(a, b)| (Some(a), b));
-            self.patch(&resource, namespace, name, json!({"conditions": list})).await;
+            if self.patch(&resource, namespace, name, json!({"conditions": list})).await {
+                self.malformed.insert(key(found), error.clone());
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that one cycle looks at, at one moment.
 
+use super::backoff::HeldBack;
 use crate::api::{AcceleratorProfile, Grant, LLMWorkload, PowerDomain};
 use crate::core::steps::Steps;
 use crate::units::Moment;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub carbon: BTreeMap<String, Steps<i64>>,
     /// Price in millionths per MWh, of each signal of it that can be planned with.
     pub price: BTreeMap<String, Steps<i64>>,
+    /// Starts that failed and are not tried now, by the UID of their Job.
+    pub held_back: BTreeMap<String, HeldBack>,
 }
 
 impl Snapshot {

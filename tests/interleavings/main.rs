@@ -13,7 +13,7 @@
 mod server;
 
 use heliotrope::controller::config::Config;
-use heliotrope::controller::enforce::enforce;
+use heliotrope::controller::enforce::{Pace, enforce};
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::controller::world::world;
 use heliotrope::core::admit::cycle;
@@ -109,7 +109,7 @@ impl Controller {
             let config = Config::default();
             let world = world(&snapshot, &config, None);
             let decided = cycle(&world.problem, &Heliotrope, config.stop_lead());
-            drop(enforce(&client, &snapshot, &world, &decided).await);
+            drop(enforce(&client, &snapshot, &world, &decided, &mut Pace::default()).await);
         }));
     }
 
