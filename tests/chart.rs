@@ -114,6 +114,10 @@ fn a_value_that_is_misspelt_is_refused_by_name() {
         ("config.tickSeconds=soon", "tickSeconds"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("replicas=0", "replicas"),
+        ("extraVolumeMounts[0].mountpath=/signals", "mountpath"),
+        ("extraVolumeMounts[0].name=grid", "mountPath"),
+        ("extraVolumes[0].emptyDir=true", "extraVolumes"),
+        ("extraVolume[0].name=grid", "extraVolume"),
     ] {
         let output = helm(&["template", "heliotrope", &chart, "--set", setting]);
         let text = String::from_utf8_lossy(&output.stderr);
@@ -166,8 +170,13 @@ fn an_older_server_gets_a_policy_that_says_the_fix() {
         kinds(objects).iter().filter(|kind| kind.contains("AdmissionPolicy")).map(|kind| (*kind).to_owned()).collect()
     };
     let three = |kind: &str| vec![kind.to_owned(), format!("{kind}Binding"), format!("{kind}Binding")];
-    assert_eq!(policies(&newest), three("MutatingAdmissionPolicy"));
-    assert_eq!(policies(&older), three("ValidatingAdmissionPolicy"));
+    let all = |hold: &str| {
+        let mut all = [three(hold), three("ValidatingAdmissionPolicy")].concat();
+        all.sort();
+        all
+    };
+    assert_eq!(policies(&newest), all("MutatingAdmissionPolicy"));
+    assert_eq!(policies(&older), all("ValidatingAdmissionPolicy"));
     for (objects, kind) in [(&newest, "MutatingAdmissionPolicy"), (&older, "ValidatingAdmissionPolicy")] {
         let policy = one(objects, kind, "heliotrope-hold-managed-jobs");
         assert_eq!(policy["spec"]["failurePolicy"], "Ignore", "a broken policy must not stop a cluster");
@@ -175,6 +184,50 @@ fn an_older_server_gets_a_policy_that_says_the_fix() {
     let policy = one(&older, "ValidatingAdmissionPolicy", "heliotrope-hold-managed-jobs");
     assert!(policy["spec"]["validations"][0]["message"].as_str().unwrap().contains("spec.suspend: true"));
     assert_eq!(policies(&rendered(&["--set", "admission.enabled=false"])), Vec::<String>::new());
+}
+
+/// What the API server makes of them is shown in `tests/controller/guard.rs`.
+#[test]
+fn the_policies_let_the_controller_alone_start_and_leave_alone_what_is_exempt() {
+    let settings = ["--api-versions", MUTATING, "--set", "serviceAccount.name=other"];
+    let objects = rendered(&settings);
+    let hold = one(&objects, "MutatingAdmissionPolicy", "heliotrope-hold-managed-jobs");
+    let guard = one(&objects, "ValidatingAdmissionPolicy", "heliotrope-guard-managed-jobs");
+    let conditions = |policy: &Value| -> Vec<String> {
+        let all = policy["spec"]["matchConditions"].as_array().unwrap();
+        all.iter().map(|condition| condition["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for policy in [hold, guard] {
+        assert_eq!(conditions(policy)[..3], ["a-root-is-enforced", "not-exempted", "has-accelerators"]);
+        assert_eq!(policy["spec"]["failurePolicy"], "Ignore", "a broken policy must not stop a cluster");
+    }
+    let controller = guard["spec"]["matchConditions"][3]["expression"].as_str().unwrap();
+    assert_eq!(controller, "request.userInfo.username != 'system:serviceaccount:power:other'");
+    let mutation = hold["spec"]["mutations"][0]["applyConfiguration"]["expression"].as_str().unwrap();
+    assert!(mutation.contains("podReplacementPolicy: 'Failed'"), "{mutation}");
+    for binding in ["heliotrope-guard-labelled-jobs", "heliotrope-guard-labelled-namespaces"] {
+        let binding = one(&objects, "ValidatingAdmissionPolicyBinding", binding);
+        assert_eq!(binding["spec"]["policyName"], "heliotrope-guard-managed-jobs");
+        assert_eq!(binding["spec"]["validationActions"][0], "Deny");
+    }
+}
+
+#[test]
+fn a_file_of_a_signal_can_be_mounted() {
+    let objects = rendered(&[
+        "--set-json",
+        r#"extraVolumes=[{"name":"grid","persistentVolumeClaim":{"claimName":"grid"}}]"#,
+        "--set-json",
+        r#"extraVolumeMounts=[{"name":"grid","mountPath":"/signals","readOnly":true}]"#,
+    ]);
+    let pod = &one(&objects, "Deployment", "heliotrope-controller")["spec"]["template"]["spec"];
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&pod["volumes"]), ["config", "grid"]);
+    assert_eq!(pod["volumes"][1]["persistentVolumeClaim"]["claimName"], "grid");
+    assert_eq!(names(&pod["containers"][0]["volumeMounts"]), ["config", "grid"]);
+    assert_eq!(pod["containers"][0]["volumeMounts"][1]["mountPath"], "/signals");
 }
 
 #[test]

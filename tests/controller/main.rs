@@ -5,6 +5,7 @@
 
 mod cap;
 mod cluster;
+mod guard;
 mod moves;
 mod observe;
 mod service;
