@@ -18,6 +18,12 @@ fn events(testbed: &Testbed, job: &str, reason: &str) -> Vec<String> {
     all.iter().filter(of).map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// What is said of a workload; null where it is not made yet.
+fn said(testbed: &Testbed, name: &str) -> Value {
+    let all = get(testbed, &["llmworkloads"]);
+    all.into_iter().find(|workload| workload["metadata"]["name"] == name).unwrap_or_default()["status"].clone()
+}
+
 #[test]
 fn nobody_starts_or_widens_a_managed_job_past_the_controller() {
     let testbed = site("Enforce");
@@ -33,7 +39,7 @@ fn nobody_starts_or_widens_a_managed_job_past_the_controller() {
     wait("a start is refused", 60, || patch(&testbed, "held", &start).is_err());
     let refused = patch(&testbed, "held", &start).unwrap_err();
     assert!(refused.contains("Heliotrope starts this Job when there are watts for it"), "{refused}");
-    patch(&testbed, "held", &json!({"spec": {"parallelism": 3, "completions": null}})).unwrap();
+    patch(&testbed, "held", &json!({"spec": {"parallelism": 3}})).unwrap();
     patch(&testbed, "held", &json!({"spec": {"parallelism": 1}})).unwrap();
     patch(&testbed, "held", &json!({"metadata": {"labels": {"heliotrope.dev/managed": "false"}}})).unwrap();
     patch(&testbed, "held", &start).unwrap();
@@ -57,7 +63,7 @@ fn nobody_starts_or_widens_a_managed_job_past_the_controller() {
     wrong["metadata"]["annotations"]["heliotrope.dev/expected-duration"] = json!("400d");
     wrong["metadata"]["annotations"]["heliotrope.dev/profile"] = json!("none-such");
     testbed.apply(&wrong).unwrap();
-    wait("it is told as running", 60, || one(&testbed, "llmworkload", "train")["status"]["phase"] == "Running");
+    wait("it is told as running", 60, || said(&testbed, "train")["phase"] == "Running");
     let wider = patch(&testbed, "train", &json!({"spec": {"parallelism": 2}})).unwrap_err();
     assert!(wider.contains("set spec.suspend: true, raise it"), "{wider}");
     patch(&testbed, "train", &json!({"spec": {"parallelism": 0}})).unwrap();
@@ -108,24 +114,22 @@ fn a_start_that_a_policy_refuses_is_told_and_held_back_and_a_pod_without_a_node_
         json!({"cpu": "1000", "nvidia.com/gpu": "8"});
     testbed.apply(&picky).unwrap();
 
-    wait("the refusal is told", 60, || one(&testbed, "llmworkload", "poor")["status"]["reason"] == "StartRefused");
-    let status = one(&testbed, "llmworkload", "poor")["status"].clone();
+    wait("the refusal is told", 60, || said(&testbed, "poor")["reason"] == "StartRefused");
+    let status = said(&testbed, "poor");
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("the team's budget is spent") && message.contains("tried again at"), "{message}");
-    wait("its grant is given back", 30, || one(&testbed, "llmworkload", "poor")["status"]["wattsGranted"] == 0);
-    assert_eq!(one(&testbed, "llmworkload", "poor")["status"]["phase"], "Pending");
+    wait("its grant is given back", 30, || said(&testbed, "poor")["wattsGranted"] == 0);
+    assert_eq!(said(&testbed, "poor")["phase"], "Pending");
     assert!(!events(&testbed, "poor", "StartRefused").is_empty());
     std::thread::sleep(std::time::Duration::from_secs(10));
     let tries = controller
         .log()
-        .iter()
+        .into_iter()
         .filter(|line| line["fields"]["error"].as_str().is_some_and(|error| error.starts_with("start default/poor")));
     assert_eq!(tries.count(), 1, "it was tried again at once");
 
-    wait("what has no node is told", 60, || {
-        one(&testbed, "llmworkload", "picky")["status"]["reason"] == "NotScheduled"
-    });
-    let status = one(&testbed, "llmworkload", "picky")["status"].clone();
+    wait("what has no node is told", 60, || said(&testbed, "picky")["reason"] == "NotScheduled");
+    let status = said(&testbed, "picky");
     assert_eq!(status["phase"], "Starting");
     assert!(status["message"].as_str().unwrap().contains("Insufficient cpu"), "{status}");
     drop(controller);
