@@ -10,16 +10,19 @@
 //!   *No fence*: A grants and pauses; B finds the Job held and without pods, gives its watts to another; A wakes and
 //!   starts it.
 //!   *Look, then fence*: pods come up in between. *Look at pods alone*: the Job controller, which reads through a cache
-//!   too, makes one for a Job that it still takes for started; so its own word that the Job is held is waited for.
+//!   too, makes one for a Job that it still takes for started; so its own word that the Job is held is waited for, and
+//!   taken back before each start.
 //! - **A cache is never proof.** What frees watts is read from the API server itself after the decision.
 
 use super::world::{Item, State};
 use crate::api::{Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
 use crate::core::plan::Load;
+use crate::units::Moment;
 use crate::workloads::job;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ListParams, PartialObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -124,13 +127,15 @@ pub fn next_ledger(ledger: &Ledger, released: &[String], granted: Vec<Grant>) ->
     Ledger { sequence: ledger.sequence + 1, grants }
 }
 
-/// Holds a Job. The safe direction: it is done whatever the Job's version.
+/// Holds a Job, and notes what of its work is behind a checkpoint. The safe direction: it is done whatever the Job's version.
 ///
 /// # Errors
 /// How it ended otherwise.
-pub async fn suspend(client: &Client, item: &Item) -> Result<(), CallError> {
+pub async fn suspend(client: &Client, item: &Item, now: Moment) -> Result<(), CallError> {
     let (api, name) = job_api(client, item);
-    let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
+    let note = item.spec().checkpoint.and_then(|checkpoint| job::note_of_done(&item.job, checkpoint, now));
+    let annotations: BTreeMap<&str, String> = note.into_iter().map(|note| (labels::DONE, note)).collect();
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}, "spec": {"suspend": true}}));
     call(format!("suspend {}", item.name()), api.patch(&name, &PatchParams::default(), &patch)).await?;
     Ok(())
 }
@@ -147,13 +152,15 @@ async fn read(client: &Client, item: &Item) -> Result<Option<Job>, CallError> {
     Ok(Some(job).filter(|job| job.metadata.uid.as_deref() == Some(&item.uid)))
 }
 
-/// Changes a root's ledger by one swap, and starts what it now holds. `told` hears what went wrong on the way.
+/// Changes a root's ledger by one swap, and starts what it now holds. `domains` are all that the decision was made on, `told`
+/// hears what went wrong on the way.
 ///
 /// # Errors
 /// The ledger was not swapped: nothing is started, nothing is freed.
 pub async fn commit(
     client: &Client,
     root: &PowerDomain,
+    domains: &[PowerDomain],
     changes: Changes<'_>,
     told: &mut Vec<CallError>,
 ) -> Result<usize, CallError> {
@@ -197,6 +204,18 @@ pub async fn commit(
     let api: Api<PowerDomain> = Api::all(client.clone());
     // the object carries the resourceVersion that the decision was made on
     call(format!("swap the ledger of {name}"), api.replace_status(&name, &PostParams::default(), &swapped)).await?;
+    if starts.is_empty() {
+        return Ok(0);
+    }
+    // The swap saw that the root is as it was decided on; its rows are objects of their own. What is granted and not begun is
+    // taken back by the next cycle.
+    let every = ListParams::default();
+    let list = call("list the domains once more", api.list_metadata(&every)).await?;
+    if !are_as_decided(domains, &list.items) {
+        let (what, why) =
+            (format!("start under {name}"), "a domain was changed meanwhile: nothing is started".to_owned());
+        return Err(CallError { what, outcome: Outcome::Conflict, why, code: None });
+    }
     let mut started = 0;
     for (start, job) in starts {
         match begin(client, &start, &job, sequence).await {
@@ -207,21 +226,36 @@ pub async fn commit(
     Ok(started)
 }
 
+/// Has none of these domains been changed, made or deleted since?
+fn are_as_decided(decided: &[PowerDomain], now: &[PartialObjectMeta<PowerDomain>]) -> bool {
+    let of = |meta: &ObjectMeta| (meta.name.clone(), meta.uid.clone(), meta.generation);
+    let mut decided: Vec<_> = decided.iter().map(|domain| of(&domain.metadata)).collect();
+    let mut now: Vec<_> = now.iter().map(|domain| of(&domain.metadata)).collect();
+    decided.sort_unstable();
+    now.sort_unstable();
+    decided == now
+}
+
+/// Starts a Job that has been granted its watts.
+///
+/// First the Job controller's word on the last hold is taken back: if the Job is held again before that controller has seen
+/// the start, its old word would be taken for a new one, and the watts of a pod that it is about to make would be given away.
+/// It writes its word against a version of the Job, so a later one comes from a look at the later hold. With it goes the
+/// startTime, as the template of a Job that has run can't be changed before 1.36 while it is set; the Job controller sets it
+/// anew.
 async fn begin(client: &Client, start: &Start<'_>, job: &Job, sequence: i64) -> Result<(), CallError> {
     let (api, name) = job_api(client, start.item);
-    let what = format!("start {}", start.item.name());
-    let begun = job::started(job, &start.node_labels, sequence);
-    match call(what, api.replace(&name, &PostParams::default(), &begun)).await {
-        Ok(_) => Ok(()),
-        // Before 1.36 a Job that has run keeps its template until its startTime is cleared. That write makes a new
-        // version of the Job, so it starts in a later cycle, when its grant is taken back and made again.
-        Err(error) if error.code == Some(422) && job::times(job).1.is_some() => {
-            let patch = Patch::Merge(json!({"status": {"startTime": null}}));
-            call("clear startTime", api.patch_status(&name, &PatchParams::default(), &patch)).await?;
-            Err(error)
-        }
-        Err(error) => Err(error),
+    let mut begun = job::started(job, &start.node_labels, sequence);
+    if let Some(status) = job::unsaid(job) {
+        let version = &job.metadata.resource_version;
+        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
+        let what = format!("take back what is said of {}", start.item.name());
+        let unsaid = call(what, api.patch_status(&name, &PatchParams::default(), &patch)).await?;
+        begun.metadata.resource_version = unsaid.metadata.resource_version;
     }
+    let what = format!("start {}", start.item.name());
+    call(what, api.replace(&name, &PostParams::default(), &begun)).await?;
+    Ok(())
 }
 
 /// Is everything of a granted workload gone, and can't come back? Reads from the API server, and fences.

@@ -17,13 +17,13 @@ pub async fn enforce(
     let mut done = Vec::new();
     for item in stops(world, decided) {
         tracing::info!(job = item.name(), state = ?item.state, "suspending");
-        done.push(suspend(client, item).await);
+        done.push(suspend(client, item, snapshot.now).await);
     }
     for root in &world.site.enforced {
         let name = &world.site.tree.get(*root).spec.name;
         let Some(object) = snapshot.domain(name) else { continue };
         let mut told = Vec::new();
-        match commit(client, object, changes(*root, snapshot, world, decided), &mut told).await {
+        match commit(client, object, &snapshot.domains, changes(*root, snapshot, world, decided), &mut told).await {
             Ok(0) => {}
             Ok(started) => tracing::info!(root = name, started, "started"),
             Err(error) => told.push(error),

@@ -14,12 +14,12 @@ use crate::api::{GridSignal, LLMWorkload, PowerDomain, What};
 use crate::clock;
 use crate::core::admit::{Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan, Supply};
-use crate::units::Moment;
+use crate::units::{Moment, Seconds};
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use crate::workloads::job;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -39,6 +39,8 @@ pub struct Controller {
     /// What fed the site in the last plan.
     supplies: Vec<Supply>,
     held_at: Option<Moment>,
+    /// Since when each pod was seen on its way out.
+    terminating: BTreeMap<String, clock::Stopwatch>,
     leads: bool,
     metrics: Arc<Metrics>,
     voice: Voice,
@@ -69,6 +71,7 @@ impl Controller {
             thorough_at: None,
             supplies: Vec::new(),
             held_at: None,
+            terminating: BTreeMap::new(),
             leads: false,
             metrics,
             told: BTreeSet::new(),
@@ -135,6 +138,9 @@ impl Controller {
         let now = clock::now();
         let (mut snapshot, signals, mut malformed) = self.watch.snapshot(now);
         snapshot.domains = self.domains(&mut malformed).await?;
+        let unreadable = malformed.iter().filter(|error| error.kind == "PowerDomain");
+        snapshot.unreadable_domains = unreadable.map(|error| error.name.clone()).collect();
+        self.time_terminations(&mut snapshot);
         let readings = self.read(&mut snapshot, &signals, now);
 
         // 2. The world, and what the core makes of it.
@@ -162,6 +168,18 @@ impl Controller {
         self.voice.say(&snapshot, &world, &decided, &readings).await;
         self.voice.malformed(&malformed, now).await;
         Ok(())
+    }
+
+    /// Says of each pod on its way out for how long it has been seen so.
+    fn time_terminations(&mut self, snapshot: &mut Snapshot) {
+        let leaving = snapshot.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some());
+        let leaving: BTreeSet<String> = leaving.filter_map(|pod| pod.metadata.uid.clone()).collect();
+        self.terminating.retain(|uid, _| leaving.contains(uid));
+        for uid in leaving {
+            self.terminating.entry(uid).or_insert_with(clock::Stopwatch::start);
+        }
+        let seconds = |watch: &clock::Stopwatch| Seconds(i64::try_from(watch.millis() / 1000).unwrap_or(i64::MAX));
+        snapshot.terminating_for = self.terminating.iter().map(|(uid, watch)| (uid.clone(), seconds(watch))).collect();
     }
 
     /// All domains, as they are at this moment.

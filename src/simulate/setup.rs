@@ -281,6 +281,8 @@ fn pools(document: &Document, pools: &[ScenarioPool], tree: &DomainTree) -> Resu
                 nodes: pool.nodes,
                 idle: pool.host_idle_watts.times(pool.nodes),
                 host_extra: pool.host_watts - pool.host_idle_watts,
+                places: None,
+                frozen: None,
             })
         })
         .collect()

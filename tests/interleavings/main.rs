@@ -95,10 +95,10 @@ impl Controller {
     fn begin(&mut self, wire: &Wire, cluster: &Cluster, view: usize) {
         self.view = view;
         let seen = &cluster.past[view];
-        let domains = [cluster.root.clone(), row("a"), row("b")];
+        let domains = std::iter::once(&cluster.root).chain(&cluster.rows).cloned();
         let snapshot = Snapshot {
             now: Moment(1_767_225_600 + i64::try_from(cluster.past.len()).unwrap()),
-            domains: domains.into_iter().map(|domain| serde_json::from_value(domain).unwrap()).collect(),
+            domains: domains.map(|domain| serde_json::from_value(domain).unwrap()).collect(),
             jobs: seen.jobs.clone(),
             pods: seen.pods.clone(),
             nodes: vec![node("a"), node("b")],
@@ -247,6 +247,11 @@ async fn step(
             cluster.cap(IDLE + room * JOB + 100);
             format!("room for {room}")
         }
+        90..92 if cluster.jobs.len() > 1 => {
+            let name = any_job(chance, cluster);
+            cluster.delete(&name);
+            format!("a person deletes {name}")
+        }
         _ => {
             let name = any_job(chance, cluster);
             cluster.hold(&name);
@@ -260,7 +265,7 @@ async fn walk(seed: u64) -> Result<(), String> {
     let mut chance = Chance { seed, drawn: 0 };
     let room = 1 + i64::try_from(chance.below(2)).unwrap();
     let jobs: Vec<Value> = ["x", "y", "z"].map(job).into();
-    let mut cluster = Cluster::new(root(room), jobs);
+    let mut cluster = Cluster::new(root(room), vec![row("a"), row("b")], jobs);
     let wire: Wire = Arc::new(Mutex::new(Vec::new()));
     let mut controllers = [Controller::default(), Controller::default()];
     let (mut story, mut watcher) = (Vec::new(), Watcher::default());

@@ -4,7 +4,7 @@ use super::reason::{Reason, Verdict};
 use super::victims::victims;
 use crate::core::domain::DomainId;
 use crate::core::plan::{
-    Entry, Fixed, Ledger, Load, Policy, PoolId, PowerPlan, Problem, Shortage, Workload, WorkloadId,
+    Entry, Fixed, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Shortage, Workload, WorkloadId,
 };
 use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
 use std::collections::BTreeMap;
@@ -100,8 +100,11 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         }
     }
 
-    // 5. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan.
+    // 5. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan. Where there is none
+    // in the pool that it is planned into, another of its choices will do.
     let mut started: Vec<(WorkloadId, PoolId, Load)> = Vec::new();
+    let mut held: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
+    let mut pools = after.pools.clone();
     let mut ready: Vec<(&Workload, PoolId)> = after
         .workloads
         .iter()
@@ -113,11 +116,23 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         let by = workload.finish_by.unwrap_or(Moment(i64::MIN));
         (std::cmp::Reverse(workload.priority), by, workload.arrival, workload.id.clone())
     });
-    for (workload, pool) in ready {
-        let Some(load) = workload.load_in(pool) else { continue };
-        if now.fits(pool, load, problem.now, instant) {
-            now.add(pool, load, problem.now, Moment::FAR_FUTURE);
-            started.push((workload.id.clone(), pool, load));
+    for (workload, planned) in ready {
+        let mut choices = workload.choices.clone();
+        choices.sort_by_key(|choice| choice.pool != planned);
+        for PoolChoice { pool, load } in choices {
+            if !now.fits(pool, load, problem.now, instant) {
+                continue;
+            }
+            match hindrance(&mut pools[pool.0], load) {
+                Some(reason) => {
+                    held.entry(workload.id.clone()).or_insert(reason);
+                }
+                None => {
+                    now.add(pool, load, problem.now, Moment::FAR_FUTURE);
+                    started.push((workload.id.clone(), pool, load));
+                    break;
+                }
+            }
         }
     }
 
@@ -137,7 +152,10 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
                 (Some(reason), _, _) => reason.clone(),
                 (None, Some(_), _) => Reason::Starting,
                 (None, None, Some(_)) => Reason::Running,
-                (None, None, None) => waits(&after, &now, &mut planned, workload, entry),
+                (None, None, None) => match held.remove(&workload.id) {
+                    Some(reason) => reason,
+                    None => waits(&after, &now, &mut planned, workload, entry),
+                },
             };
             verdict(&after, workload, entry, reason)
         })
@@ -145,6 +163,18 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     let suspensions = stopped.into_iter().map(|(id, reason)| Action::Suspend { id, reason });
     let starts = started.into_iter().map(|(id, pool, load)| Action::Start { id, pool, load });
     Cycle { plan, actions: suspensions.chain(starts).collect(), verdicts, domains }
+}
+
+/// What else than watts and accelerators keeps a load out of a pool now. Takes its places there where nothing does.
+fn hindrance(pool: &mut Pool, load: Load) -> Option<Reason> {
+    if let Some(why) = &pool.frozen {
+        return Some(Reason::Frozen { pool: pool.name.clone(), why: why.clone() });
+    }
+    if pool.take_places(load) {
+        return None;
+    }
+    let each = load.accelerators.checked_div(load.hosts).unwrap_or(0);
+    Some(Reason::NoPlace { pool: pool.name.clone(), pods: load.hosts, each })
 }
 
 fn running_load(workload: &Workload) -> Option<(PoolId, Load)> {
