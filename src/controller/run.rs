@@ -10,7 +10,7 @@ use super::signals::{Reading, Signals, to_plan_with};
 use super::snapshot::Snapshot;
 use super::watch::{Malformed, Watch, parse};
 use super::world::{World, world};
-use crate::api::{GridSignal, LLMWorkload, PowerDomain, What};
+use crate::api::{CurtailmentEvent, GridSignal, LLMWorkload, PowerDomain, What};
 use crate::clock;
 use crate::core::admit::{Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan, Supply};
@@ -18,7 +18,8 @@ use crate::units::Moment;
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use crate::workloads::job;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,10 +132,16 @@ impl Controller {
 
     /// One cycle.
     async fn once(&mut self) -> Result<(), CallError> {
-        // 1. Everything that is looked at: domains from the API server itself, the rest from caches.
+        // 1. Everything that is looked at: domains and events from the API server itself, the rest from caches.
         let now = clock::now();
         let (mut snapshot, signals, mut malformed) = self.watch.snapshot(now);
-        snapshot.domains = self.domains(&mut malformed).await?;
+        // without either of them nothing is decided: a cap that is not known adds no watts
+        let (domains, events) = futures::try_join!(
+            all::<PowerDomain>(&self.client, "PowerDomain"),
+            all::<CurtailmentEvent>(&self.client, "CurtailmentEvent"),
+        )?;
+        malformed.extend(domains.1.into_iter().chain(events.1));
+        (snapshot.domains, snapshot.events) = (domains.0, events.0);
         let readings = self.read(&mut snapshot, &signals, now);
 
         // 2. The world, and what the core makes of it.
@@ -162,22 +169,6 @@ impl Controller {
         self.voice.say(&snapshot, &world, &decided, &readings).await;
         self.voice.malformed(&malformed, now).await;
         Ok(())
-    }
-
-    /// All domains, as they are at this moment.
-    async fn domains(&self, malformed: &mut Vec<Malformed>) -> Result<Vec<PowerDomain>, CallError> {
-        let resource = ApiResource::erase::<PowerDomain>(&());
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let list = call("list the domains", api.list(&ListParams::default())).await?;
-        let mut domains = Vec::new();
-        for mut object in list.items {
-            object.types = Some(kube::api::TypeMeta::resource::<PowerDomain>());
-            match parse(&object, "PowerDomain") {
-                Ok(domain) => domains.push(domain),
-                Err(error) => malformed.push(error),
-            }
-        }
-        Ok(domains)
     }
 
     /// Reads all signals, and puts those that can be planned with into the snapshot.
@@ -224,4 +215,22 @@ impl Controller {
             self.metrics.workloads.get_or_create(&ReasonLabel { reason: verdict.reason.name().to_owned() }).inc();
         }
     }
+}
+
+/// All objects of a kind, as the API server has them at this moment, and those that can't be parsed.
+async fn all<K>(client: &Client, kind: &'static str) -> Result<(Vec<K>, Vec<Malformed>), CallError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
+    let list = call(format!("list every {kind}"), api.list(&ListParams::default())).await?;
+    let (mut objects, mut malformed) = (Vec::new(), Vec::new());
+    for mut object in list.items {
+        object.types = Some(kube::api::TypeMeta::resource::<K>());
+        match parse(&object, kind) {
+            Ok(parsed) => objects.push(parsed),
+            Err(error) => malformed.push(error),
+        }
+    }
+    Ok((objects, malformed))
 }

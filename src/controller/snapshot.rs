@@ -1,6 +1,6 @@
 //! Everything that one cycle looks at, at one moment.
 
-use crate::api::{AcceleratorProfile, Grant, LLMWorkload, PowerDomain};
+use crate::api::{AcceleratorProfile, CurtailmentEvent, Grant, LLMWorkload, PowerDomain};
 use crate::core::steps::Steps;
 use crate::units::Moment;
 use k8s_openapi::api::batch::v1::Job;
@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub now: Moment,
     /// All domains, as the API server has them at this moment: their ledgers are what swaps are made against.
     pub domains: Vec<PowerDomain>,
+    /// All events, as the API server has them at this moment: a cache that is behind must not add watts.
+    pub events: Vec<CurtailmentEvent>,
     /// All profiles.
     pub profiles: Vec<AcceleratorProfile>,
     /// All workloads.
