@@ -75,7 +75,7 @@ fn each_mistake_is_told_in_words() {
         ("site --to 70% --for 0s", "--for 0s: a curtailment of no length does nothing"),
         ("site --to 70% --for 3", "--for: `3` has no unit"),
         ("site --to 70% --for 400d", "it would last 400d, longer than a year: lower capWatts of site instead"),
-        ("site --to 70% --for 99999999999999d", "--for: `99999999999999d` is larger than can be counted"),
+        ("site --to 70% --for 99999999999999999999d", "--for: `99999999999999999999d` is larger than can be counted"),
         (
             "site --to 70% --until 2026-12-01T12:00:00Z",
             "it would end at 2026-12-01T12:00:00Z, in the past: it is 2026-12-01T12:00:00Z",
