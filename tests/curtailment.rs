@@ -139,7 +139,7 @@ fn what_runs_is_stopped_when_it_begins_and_not_before() {
     let (_, now) = decided(&busy(&[event("a", None, 4, cap(target))]));
     assert_eq!(stopped(&now), 1);
     let later = event("a", Some(1), 4, cap(target));
-    let (_, before) = decided(&busy(&[later.clone()]));
+    let (_, before) = decided(&busy(std::slice::from_ref(&later)));
     assert_eq!(stopped(&before), 0);
     let mut soon = busy(&[later]);
     soon.now = hour(1) - Seconds(30);

@@ -5,7 +5,7 @@
 
 use super::CommandError;
 use super::cluster::{block_on, client};
-use crate::api::{CurtailmentEvent, CurtailmentEventSpec, CurtailmentTarget, PowerDomain};
+use crate::api::{CurtailmentEvent, CurtailmentEventSpec, CurtailmentTarget, Mode, PowerDomain};
 use crate::clock;
 use crate::controller::apply::call;
 use crate::core::domain::Target;
@@ -208,6 +208,13 @@ fn find<'a>(domains: &'a [PowerDomain], name: &str) -> Result<&'a PowerDomain, S
     })
 }
 
+/// The root above a domain; none where a parent is missing, or the parents form a ring.
+fn root_of<'a>(domain: &'a PowerDomain, domains: &'a [PowerDomain]) -> Option<&'a PowerDomain> {
+    let above = |domain: &&'a PowerDomain| find(domains, domain.spec.parent.as_deref()?).ok();
+    // a chain longer than there are domains is a ring
+    std::iter::successors(Some(domain), above).take(domains.len()).find(|domain| domain.spec.parent.is_none())
+}
+
 /// One call with a deadline of its own.
 async fn ask<T>(what: &str, future: impl Future<Output = kube::Result<T>>) -> Result<T, CommandError> {
     call(what, future).await.map_err(|error| CommandError::Usage(error.to_string()))
@@ -229,6 +236,12 @@ fn told(event: &CurtailmentEvent, domains: &[PowerDomain], now: Moment) -> Vec<S
         event.name_any(),
         event.until()
     )];
+    if let Some(root) = root_of(domain, domains).filter(|root| root.spec.mode != Some(Mode::Enforce)) {
+        lines.push(format!(
+            "its root {} is in Observe: the event is recorded, and nothing is stopped for it",
+            root.name_any()
+        ));
+    }
     let status = domain.status.as_ref();
     let effective = status.and_then(|status| status.effective_cap_watts).map(Watts).filter(|cap| *cap <= to);
     if let Some(effective) = effective {

@@ -4,9 +4,11 @@ use crate::cluster::{
     CAP, Controller, IDLE_WATTS, JOB_WATTS, Meter, NAMESPACE, condition, create, get, nothing_granted, ok, one, site,
     wait,
 };
+use heliotrope::clock;
+use heliotrope::units::{Moment, Seconds};
 use heliotrope_testbed::Testbed;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +25,7 @@ fn curtailer(testbed: &Testbed) -> PathBuf {
 }
 
 /// Runs the real command; its output, or what it says of a mistake.
-fn heliotrope(kubeconfig: &PathBuf, arguments: &[&str]) -> Result<String, String> {
+fn heliotrope(kubeconfig: &Path, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heliotrope"));
     let output = command.args(arguments).arg("--kubeconfig").arg(kubeconfig).output().unwrap();
     match output.status.code() {
@@ -119,6 +121,7 @@ fn one_write_lowers_a_domain_and_one_fills_it_again() {
     assert_eq!(one(&testbed, "powerdomain", "site")["status"]["effectiveCapReason"], "spec.capWatts");
     eprintln!("from {CAP} W to {target} W: under it after {down:?}, filled again after {up:?}");
     assert_eq!(meter.over(), Vec::<String>::new());
+    it_begins_and_ends_by_itself(&testbed, &grid, &meter, &share);
 
     for (reason, about) in [("CurtailmentActive", "CurtailmentEvent"), ("CurtailmentCancelled", "PowerDomain")] {
         wait(&format!("{reason} is told of a {about}"), 30, || {
@@ -128,6 +131,29 @@ fn one_write_lowers_a_domain_and_one_fills_it_again() {
         });
     }
     drop(controller);
+}
+
+/// A planned one is kept from its start, by stops before it, until its end: nobody writes anything in between.
+fn it_begins_and_ends_by_itself(testbed: &Testbed, grid: &Path, meter: &Meter, share: &str) {
+    let begins = clock::now() + Seconds(60);
+    let (at, ends) = (begins.to_string(), begins + Seconds(20));
+    let until = ends.to_string();
+    let planned = ["curtail", "site", "--to", share, "--at", &at, "--until", &until, "--name", "planned"];
+    let said = heliotrope(grid, &planned).unwrap();
+    assert!(said.ends_with(&format!(" from {at} until {until} (20s)\n")), "{said}");
+    wait("it is scheduled", 10, || phase(testbed, "planned") == "Scheduled");
+    assert_eq!(meter.running(), 6, "nothing is stopped a minute before");
+    meter.cap.store(0, Ordering::Relaxed);
+    let to = |moment: Moment| Duration::from_secs(u64::try_from((moment - clock::now()).0).unwrap_or(0));
+    std::thread::sleep(to(begins));
+    assert!(meter.running() <= 2, "{} run as it begins", meter.running());
+    meter.cap.store(2, Ordering::Relaxed);
+    wait("it is active", 10, || phase(testbed, "planned") == "Active");
+    std::thread::sleep(to(ends - Seconds(1)));
+    meter.cap.store(6, Ordering::Relaxed);
+    wait("six run again", 30, || meter.running() == 6);
+    wait("it is told as ended", 10, || phase(testbed, "planned") == "Ended");
+    assert_eq!(meter.over(), Vec::<String>::new());
 }
 
 #[test]
@@ -141,6 +167,7 @@ fn mistakes_are_told_and_rights_are_kept() {
         "there is no PowerDomain hall: there are row-a, row-b, site"
     );
     let dry = curtail(&["site", "--to", "70%", "--for", "1h", "--dry-run"]).unwrap();
+    assert!(dry.contains("its root site is in Observe: the event is recorded, and nothing is stopped for it"), "{dry}");
     assert!(
         dry.contains(&format!("site from {CAP} W to ")) && dry.ends_with("dry run: nothing was written\n"),
         "{dry}"

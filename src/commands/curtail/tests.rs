@@ -10,7 +10,10 @@ fn site() -> Vec<PowerDomain> {
     let domain = |name: &str, cap: i64| -> PowerDomain {
         serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"capWatts": cap}})).unwrap()
     };
-    vec![domain("site", 34_000), domain("row-a", 20_000)]
+    let mut all = vec![domain("site", 34_000), domain("row-a", 20_000)];
+    all[0].spec.mode = Some(Mode::Enforce);
+    all[1].spec.parent = Some("site".to_owned());
+    all
 }
 
 fn typed(line: &str) -> Result<Curtail, String> {
@@ -118,6 +121,21 @@ fn it_says_what_it_made_and_what_stands_beside_it() {
         "others draw up to 25000 W there: all of ours is stopped, and that may not be enough",
     ];
     assert_eq!(told(&event, &domains, NOON), beside);
+}
+
+#[test]
+fn a_root_in_observe_is_told() {
+    let mut domains = site();
+    let event = typed("row-a --to 70% --for 3h").unwrap().event(&domains, NOON).unwrap();
+    assert_eq!(told(&event, &domains, NOON).len(), 1);
+    domains[0].spec.mode = None;
+    let line = "its root site is in Observe: the event is recorded, and nothing is stopped for it";
+    assert_eq!(told(&event, &domains, NOON)[1..], [line]);
+    // a tree that is broken is not followed for ever
+    domains[0].spec.parent = Some("row-a".to_owned());
+    assert_eq!(told(&event, &domains, NOON).len(), 1);
+    domains[0].spec.parent = Some("nowhere".to_owned());
+    assert_eq!(told(&event, &domains, NOON).len(), 1);
 }
 
 #[test]
