@@ -237,6 +237,38 @@ fn an_event_on_a_domain_that_is_not_there_leaves_the_others_in_force() {
 }
 
 #[test]
+fn an_event_that_can_not_be_parsed_is_obeyed_as_far_as_it_can_be_read() {
+    // as a newer version may write it: a method that this one does not know
+    let newer = |change: fn(&mut Value)| {
+        let mut object = json!({"metadata": {"name": "newer"}, "spec": {"domain": "site", "baseline": "Draw",
+            "start": hour(1).to_string(), "end": hour(3).to_string(), "target": {"reducePercent": 30}, "cancelled": false},
+            "status": {"targetWatts": 42_000}});
+        change(&mut object);
+        assert!(serde_json::from_value::<CurtailmentEvent>(object.clone()).is_err());
+        let unparsed = curtail::order_of_unparsed(&object).into_iter().collect();
+        caps(&Snapshot { unparsed, ..with(&[event("a", None, 2, cap(50_000))]) }, [0, 1, 2, 3, 4])
+    };
+    assert_eq!(newer(|_| {}), [50_000, 42_000, 42_000, 60_000, 60_000]);
+    assert_eq!(
+        newer(|object| object["spec"]["target"] = cap(41_000))[1],
+        41_000,
+        "the spec's figure before the status's"
+    );
+    // what is not known never adds watts
+    assert_eq!(newer(|object| object["spec"]["end"] = json!("some day"))[4], 42_000);
+    assert_eq!(newer(|object| object["spec"]["start"] = json!(7))[0], 42_000);
+    assert_eq!(newer(|object| object["spec"]["cancelled"] = json!("yes"))[1], 42_000);
+    assert_eq!(newer(|object| object["status"]["targetWatts"] = json!(0))[1], 1, "zero is not no cap");
+    for nothing in [
+        (|object| object["spec"]["cancelled"] = json!(true)) as fn(&mut Value),
+        |object| object["status"] = json!({}),
+        |object| object["spec"]["domain"] = json!(5),
+    ] {
+        assert_eq!(newer(nothing), [50_000, 50_000, 60_000, 60_000, 60_000]);
+    }
+}
+
+#[test]
 fn the_record_of_an_event_from_its_making_to_its_end() {
     let mut snapshot = busy(&[event("a", Some(1), 4, cap(IDLE + BUSY))]);
     let mut phases = Vec::new();

@@ -9,6 +9,7 @@ use crate::api::conditions::{self, ACCEPTED, TARGET_MET};
 use crate::api::{BaselineMethod, CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomain};
 use crate::core::admit::Cycle;
 use crate::units::{Moment, Watts};
+use serde_json::Value;
 
 /// What one event orders, in absolute watts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct Order {
 #[must_use]
 pub fn orders(snapshot: &Snapshot) -> Vec<Order> {
     let standing = snapshot.events.iter().filter(|event| !event.is_over(snapshot.now));
+    let unparsed = snapshot.unparsed.iter().filter(|order| snapshot.now < order.until).cloned();
     standing
         .filter_map(|event| {
             let domain = snapshot.domain(&event.spec.domain)?;
@@ -36,7 +38,27 @@ pub fn orders(snapshot: &Snapshot) -> Vec<Order> {
             let (cap, _) = resolved(event, domain)?;
             Some(Order { event: name(event).to_owned(), domain: event.spec.domain.clone(), from, until, cap })
         })
+        .chain(unparsed)
         .collect()
+}
+
+/// What an event orders that can't be parsed as a whole: none where it is cancelled, or says no domain or no watts.
+/// What can't be read of its times is taken as the longest: it ends when somebody mends, cancels or deletes it.
+#[must_use]
+pub fn order_of_unparsed(object: &Value) -> Option<Order> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+    let moment = |path: &str| text(path).and_then(|text| text.parse::<Moment>().ok());
+    if object.pointer("/spec/cancelled") == Some(&Value::Bool(true)) {
+        return None;
+    }
+    let watts = object.pointer("/spec/target/capWatts").or_else(|| object.pointer("/status/targetWatts"));
+    Some(Order {
+        event: text("/metadata/name").unwrap_or_default().to_owned(),
+        domain: text("/spec/domain")?.to_owned(),
+        from: moment("/spec/start").unwrap_or(Moment(0)),
+        until: moment("/spec/end").unwrap_or(Moment::FAR_FUTURE),
+        cap: Watts(watts?.as_i64()?.max(1)),
+    })
 }
 
 fn name(event: &CurtailmentEvent) -> &str {

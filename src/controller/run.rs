@@ -2,6 +2,7 @@
 
 use super::apply::{CallError, call};
 use super::config::Config;
+use super::curtail::order_of_unparsed;
 use super::enforce::enforce;
 use super::events::Events;
 use super::leader::Candidate;
@@ -20,6 +21,7 @@ use crate::workloads::job;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,7 +142,9 @@ impl Controller {
             all::<PowerDomain>(&self.client, "PowerDomain"),
             all::<CurtailmentEvent>(&self.client, "CurtailmentEvent"),
         )?;
-        malformed.extend(domains.1.into_iter().chain(events.1));
+        // an order that stands is kept even where not all of its event can be read
+        snapshot.unparsed = events.1.iter().filter_map(|(_, object)| order_of_unparsed(object)).collect();
+        malformed.extend(domains.1.into_iter().chain(events.1).map(|(error, _)| error));
         (snapshot.domains, snapshot.events) = (domains.0, events.0);
         let readings = self.read(&mut snapshot, &signals, now);
 
@@ -218,7 +222,7 @@ impl Controller {
 }
 
 /// All objects of a kind, as the API server has them at this moment, and those that can't be parsed.
-async fn all<K>(client: &Client, kind: &'static str) -> Result<(Vec<K>, Vec<Malformed>), CallError>
+async fn all<K>(client: &Client, kind: &'static str) -> Result<(Vec<K>, Vec<(Malformed, Value)>), CallError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -229,7 +233,7 @@ where
         object.types = Some(kube::api::TypeMeta::resource::<K>());
         match parse(&object, kind) {
             Ok(parsed) => objects.push(parsed),
-            Err(error) => malformed.push(error),
+            Err(error) => malformed.push((error, serde_json::to_value(&object).unwrap_or_default())),
         }
     }
     Ok((objects, malformed))

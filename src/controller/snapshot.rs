@@ -1,5 +1,6 @@
 //! Everything that one cycle looks at, at one moment.
 
+use super::curtail::Order;
 use crate::api::{AcceleratorProfile, CurtailmentEvent, Grant, LLMWorkload, PowerDomain};
 use crate::core::steps::Steps;
 use crate::units::Moment;
@@ -17,6 +18,8 @@ pub struct Snapshot {
     pub domains: Vec<PowerDomain>,
     /// All events, as the API server has them at this moment: a cache that is behind must not add watts.
     pub events: Vec<CurtailmentEvent>,
+    /// What can be read of the orders of events that can't be parsed.
+    pub unparsed: Vec<Order>,
     /// All profiles.
     pub profiles: Vec<AcceleratorProfile>,
     /// All workloads.
