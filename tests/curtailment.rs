@@ -208,6 +208,9 @@ fn a_reduction_is_made_absolute_once() {
     snapshot.domains[0].spec.cap_watts = 50_000;
     assert_eq!(caps(&snapshot, [0, 4]), [42_000, 50_000]);
     assert_eq!(said(&snapshot, "site").1.target_watts, Some(42_000));
+    // nor does a record without the figure that it was made of
+    snapshot.events[0].status = Some(CurtailmentEventStatus { baseline_watts: None, ..first });
+    assert_eq!(caps(&snapshot, [0]), [42_000]);
 
     // what is committed: as last said of the domain; until then nobody can act
     let mut snapshot = with(&[event("a", None, 4, json!({"reduceWatts": 5000}))]);
