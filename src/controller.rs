@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod config;
+pub mod curtail;
 pub mod enforce;
 pub mod events;
 pub mod leader;

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+#[path = "common/objects.rs"]
+mod objects;
+
 use heliotrope::controller::config::Config;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
@@ -14,9 +17,6 @@ use heliotrope::units::{Seconds, Watts};
 use objects::{DEVICE, H100, NEW_YEAR, domain, grant, job, node, of, pod, runs, snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-#[path = "common/objects.rs"]
-mod objects;
 
 fn made(snapshot: &Snapshot) -> World {
     world(snapshot, &Config::default(), None)

@@ -15,17 +15,17 @@
 //! - **A cache is never proof.** What frees watts is read from the API server itself after the decision.
 
 use super::world::{Item, State};
-use crate::api::{Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
+use crate::api::{CurtailmentEvent, Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
 use crate::core::plan::Load;
 use crate::units::Moment;
 use crate::workloads::job;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ListParams, PartialObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long one call to the API server may take. Five of these in a row still fit the 18 s that RELIABILITY §2 leaves
@@ -152,7 +152,8 @@ async fn read(client: &Client, item: &Item) -> Result<Option<Job>, CallError> {
     Ok(Some(job).filter(|job| job.metadata.uid.as_deref() == Some(&item.uid)))
 }
 
-/// Changes a root's ledger by one swap, and starts what it now holds. `domains` are all that the decision was made on, `told`
+/// Changes a root's ledger by one swap, and starts what it now holds. `decided_on` are the domains and
+/// events that the decision was made on, `told`
 /// hears what went wrong on the way.
 ///
 /// # Errors
@@ -160,7 +161,7 @@ async fn read(client: &Client, item: &Item) -> Result<Option<Job>, CallError> {
 pub async fn commit(
     client: &Client,
     root: &PowerDomain,
-    domains: &[PowerDomain],
+    decided_on: &Heads,
     changes: Changes<'_>,
     told: &mut Vec<CallError>,
 ) -> Result<usize, CallError> {
@@ -207,13 +208,11 @@ pub async fn commit(
     if starts.is_empty() {
         return Ok(0);
     }
-    // The swap saw that the root is as it was decided on; its rows are objects of their own. What is granted and not begun is
-    // taken back by the next cycle.
-    let every = ListParams::default();
-    let list = call("list the domains once more", api.list_metadata(&every)).await?;
-    if !are_as_decided(domains, &list.items) {
-        let (what, why) =
-            (format!("start under {name}"), "a domain was changed meanwhile: nothing is started".to_owned());
+    // The swap saw that the root is as it was decided on; its rows, and orders to curtail, are objects of their own. What is
+    // granted and not begun is taken back by the next cycle.
+    if heads(client).await? != *decided_on {
+        let why = "a domain or an event was changed meanwhile: nothing is started".to_owned();
+        let what = format!("start under {name}");
         return Err(CallError { what, outcome: Outcome::Conflict, why, code: None });
     }
     let mut started = 0;
@@ -226,14 +225,24 @@ pub async fn commit(
     Ok(started)
 }
 
-/// Has none of these domains been changed, made or deleted since?
-fn are_as_decided(decided: &[PowerDomain], now: &[PartialObjectMeta<PowerDomain>]) -> bool {
-    let of = |meta: &ObjectMeta| (meta.name.clone(), meta.uid.clone(), meta.generation);
-    let mut decided: Vec<_> = decided.iter().map(|domain| of(&domain.metadata)).collect();
-    let mut now: Vec<_> = now.iter().map(|domain| of(&domain.metadata)).collect();
-    decided.sort_unstable();
-    now.sort_unstable();
-    decided == now
+/// All domains and events by name, with what tells one spec of theirs from another.
+pub type Heads = BTreeSet<(String, Option<String>, Option<i64>)>;
+
+/// One object's entry in [`Heads`].
+#[must_use]
+pub fn head(meta: &ObjectMeta) -> (String, Option<String>, Option<i64>) {
+    (meta.name.clone().unwrap_or_default(), meta.uid.clone(), meta.generation)
+}
+
+async fn heads(client: &Client) -> Result<Heads, CallError> {
+    let every = ListParams::default();
+    let (domains, events) = (Api::<PowerDomain>::all(client.clone()), Api::<CurtailmentEvent>::all(client.clone()));
+    let (domains, events) = futures::try_join!(
+        call("list the domains once more", domains.list_metadata(&every)),
+        call("list the events once more", events.list_metadata(&every)),
+    )?;
+    let domains = domains.items.iter().map(|domain| head(&domain.metadata));
+    Ok(domains.chain(events.items.iter().map(|event| head(&event.metadata))).collect())
 }
 
 /// Starts a Job that has been granted its watts.

@@ -23,7 +23,7 @@ pub async fn enforce(
         let name = &world.site.tree.get(*root).spec.name;
         let Some(object) = snapshot.domain(name) else { continue };
         let mut told = Vec::new();
-        match commit(client, object, &snapshot.domains, changes(*root, snapshot, world, decided), &mut told).await {
+        match commit(client, object, &snapshot.heads, changes(*root, snapshot, world, decided), &mut told).await {
             Ok(0) => {}
             Ok(started) => tracing::info!(root = name, started, "started"),
             Err(error) => told.push(error),

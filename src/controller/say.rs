@@ -1,13 +1,16 @@
 //! Says what is: statuses that differ from what is there, events for what has turned. Nothing here decides anything.
 
 use super::apply::{CallError, call};
-use super::events::{Events, Told, of_conditions, of_workload};
+use super::curtail;
+use super::events::{Events, Told, of_conditions, of_curtailment, of_workload};
 use super::signals::Reading;
 use super::snapshot::Snapshot;
 use super::status;
 use super::watch::Malformed;
 use super::world::World;
-use crate::api::{AcceleratorProfile, GridSignal, LLMWorkload, LLMWorkloadStatus, PowerDomain, conditions};
+use crate::api::{
+    AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, LLMWorkloadStatus, PowerDomain, conditions,
+};
 use crate::core::admit::Cycle;
 use crate::units::Moment;
 use crate::web::{Metrics, OutcomeLabel};
@@ -67,6 +70,16 @@ impl Voice {
             // the ledger is written by swaps alone, so here it is left as it is
             status.ledger = object.status.as_ref().and_then(|status| status.ledger.clone());
             self.conditioned(object, object.status.as_ref(), &status, |status| &status.conditions).await;
+        }
+        for object in &snapshot.events {
+            let status = curtail::status(object, snapshot, world, decided);
+            if self.write(object, object.status.as_ref(), &status).await
+                && let Some(told) = of_curtailment(object, &status)
+            {
+                let domain = snapshot.domain(&object.spec.domain);
+                domain.into_iter().for_each(|domain| self.events.send(told.clone(), domain.object_ref(&())));
+                self.events.send(told, object.object_ref(&()));
+            }
         }
         for (object, reading) in readings {
             let status = status::signal(object, reading, now);
@@ -156,6 +169,7 @@ impl Voice {
             conditions::set(&mut list, conditions::ACCEPTED, false, "Malformed", error, None, now);
             let resource = match *kind {
                 "PowerDomain" => ApiResource::erase::<PowerDomain>(&()),
+                "CurtailmentEvent" => ApiResource::erase::<CurtailmentEvent>(&()),
                 "GridSignal" => ApiResource::erase::<GridSignal>(&()),
                 "AcceleratorProfile" => ApiResource::erase::<AcceleratorProfile>(&()),
                 _ => ApiResource::erase::<LLMWorkload>(&()),

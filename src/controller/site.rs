@@ -1,5 +1,6 @@
 //! The site as the cluster describes it: domains, nodes, pools. Objects in, values of the core out.
 
+use super::curtail::{Order, orders};
 use super::snapshot::Snapshot;
 use super::supply::supplies;
 use crate::api::{AcceleratorProfile, Day, Mode, NodeClass, PowerDomain, WorkloadClass};
@@ -53,6 +54,8 @@ pub struct Site {
     pub selectors: Vec<BTreeMap<String, String>>,
     /// All nodes in domains.
     pub nodes: Vec<SiteNode>,
+    /// What events order of its domains: their caps are lowered by these already.
+    pub orders: Vec<Order>,
     /// What is wrong, by domain.
     pub errors: Vec<(String, String)>,
     /// What is worth knowing, by domain.
@@ -81,10 +84,18 @@ impl Site {
                 }
             })
             .collect();
-        let (tree, faults) = DomainTree::build(specs);
+        let (mut tree, faults) = DomainTree::build(specs);
         errors.extend(faults.iter().map(|fault| (fault.domain().to_owned(), fault.to_string())));
+        // after the tree is judged: what a domain says of itself can be refused, what is ordered of it can't
+        let orders = orders(snapshot);
+        for order in &orders {
+            if let Some(id) = tree.find(&order.domain) {
+                tree.lower(id, order.from, order.until, order.cap);
+            }
+        }
         let mut site = Self {
             tree,
+            orders,
             pools: Vec::new(),
             models: Vec::new(),
             supplies: Vec::new(),

@@ -1,6 +1,8 @@
 //! Everything that one cycle looks at, at one moment.
 
-use crate::api::{AcceleratorProfile, Grant, LLMWorkload, PowerDomain};
+use super::apply::Heads;
+use super::curtail::Order;
+use crate::api::{AcceleratorProfile, CurtailmentEvent, Grant, LLMWorkload, PowerDomain};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 use k8s_openapi::api::batch::v1::Job;
@@ -15,8 +17,14 @@ pub struct Snapshot {
     pub now: Moment,
     /// All domains, as the API server has them at this moment: their ledgers are what swaps are made against.
     pub domains: Vec<PowerDomain>,
+    /// What tells these domains and events, and those that can't be parsed, from any later state of theirs.
+    pub heads: Heads,
     /// Names of domains that can't be parsed.
     pub unreadable_domains: Vec<String>,
+    /// All events, as the API server has them at this moment: a cache that is behind must not add watts.
+    pub events: Vec<CurtailmentEvent>,
+    /// What can be read of the orders of events that can't be parsed.
+    pub unparsed: Vec<Order>,
     /// All profiles.
     pub profiles: Vec<AcceleratorProfile>,
     /// All workloads.

@@ -1,6 +1,5 @@
-//! Objects of a small site, as the controller's snapshot holds them.
-
-#![allow(dead_code, reason = "each story needs some of them")]
+//! Objects of a cluster as values: a site of two rows, Jobs, pods, grants.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::units::Moment;

@@ -5,6 +5,7 @@
 
 mod cap;
 mod cluster;
+mod curtail;
 mod moves;
 mod observe;
 mod service;

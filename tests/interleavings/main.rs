@@ -12,6 +12,8 @@
 
 mod server;
 
+use heliotrope::api::PowerDomain;
+use heliotrope::controller::apply::head;
 use heliotrope::controller::config::Config;
 use heliotrope::controller::enforce::enforce;
 use heliotrope::controller::snapshot::Snapshot;
@@ -96,9 +98,11 @@ impl Controller {
         self.view = view;
         let seen = &cluster.past[view];
         let domains = std::iter::once(&cluster.root).chain(&cluster.rows).cloned();
+        let domains: Vec<PowerDomain> = domains.map(|domain| serde_json::from_value(domain).unwrap()).collect();
         let snapshot = Snapshot {
+            heads: domains.iter().map(|domain| head(&domain.metadata)).collect(),
             now: Moment(1_767_225_600 + i64::try_from(cluster.past.len()).unwrap()),
-            domains: domains.map(|domain| serde_json::from_value(domain).unwrap()).collect(),
+            domains,
             jobs: seen.jobs.clone(),
             pods: seen.pods.clone(),
             nodes: vec![node("a"), node("b")],

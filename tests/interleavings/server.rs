@@ -162,6 +162,10 @@ impl Cluster {
                     json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items}),
                 )
             }
+            ("GET", ["apis", "heliotrope.dev", "v1alpha1", "curtailmentevents"]) => (
+                200,
+                json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": []}),
+            ),
             ("PATCH", ["apis", "batch", "v1", "namespaces", "default", "jobs", name, "status"]) => {
                 let Some(job) = self.jobs.get(*name).cloned() else { return missing() };
                 if request.body["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"] {

@@ -40,6 +40,8 @@ pub struct DomainFigures {
     pub cap: Watts,
     /// The highest draw that can still happen under what was granted: baseline, idle draw and workloads.
     pub committed: Watts,
+    /// What draws there with nothing running: baseline and idle nodes. No decision brings it lower.
+    pub idle: Watts,
 }
 
 /// What one cycle decided.
@@ -67,7 +69,8 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
             now.add(pool, load, problem.now, Moment::FAR_FUTURE);
         }
     }
-    let domains = problem.tree.iter().map(|(domain, _)| figures(problem, &now, domain)).collect();
+    let idle = Ledger::idle(problem);
+    let domains = problem.tree.iter().map(|(domain, _)| figures(problem, &now, &idle, domain)).collect();
 
     // 2. Who must stop for a cap. From here on they wait, and their watts are gone after the lead.
     let mut stopped: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
@@ -182,9 +185,10 @@ fn running_load(workload: &Workload) -> Option<(PoolId, Load)> {
     Some((pool, workload.load_in(pool)?))
 }
 
-fn figures(problem: &Problem, now: &Ledger<'_>, domain: DomainId) -> DomainFigures {
+fn figures(problem: &Problem, now: &Ledger<'_>, idle: &Ledger<'_>, domain: DomainId) -> DomainFigures {
     let cap = problem.tree.get(domain).spec.cap.at(problem.now);
-    DomainFigures { domain, cap, committed: cap - now.free(domain, problem.now) }
+    let drawn = |ledger: &Ledger<'_>| cap - ledger.free(domain, problem.now);
+    DomainFigures { domain, cap, committed: drawn(now), idle: drawn(idle) }
 }
 
 fn each_run(workload: &Workload, entry: &Entry, now: Moment, mut f: impl FnMut(PoolId, Load, Moment, Moment)) {
