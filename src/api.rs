@@ -12,12 +12,16 @@
 mod accelerator_profile;
 pub mod conditions;
 pub mod crds;
+mod curtailment_event;
 mod grid_signal;
 pub mod labels;
 pub(crate) mod llm_workload;
 mod power_domain;
 
 pub use accelerator_profile::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus, Knob, Point};
+pub use curtailment_event::{
+    BaselineMethod, CurtailmentEvent, CurtailmentEventSpec, CurtailmentEventStatus, CurtailmentPhase, CurtailmentTarget,
+};
 pub use grid_signal::{
     Basis, ConfigMapSource, FileSource, GridSignal, GridSignalSpec, GridSignalStatus, Provider, SignalFormat, What,
 };

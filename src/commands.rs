@@ -1,7 +1,9 @@
 //! The subcommands, one file each.
 
+mod cluster;
 mod controller;
 mod crds;
+mod curtail;
 mod demo;
 mod simulate;
 
@@ -16,6 +18,10 @@ pub enum Command {
     Demo(demo::Demo),
     /// Watch a cluster, decide, and, where a root domain is in Enforce, start and suspend.
     Controller(controller::Controller),
+    /// Have a domain draw less for a time, from now or later on: writes one CurtailmentEvent.
+    Curtail(curtail::Curtail),
+    /// Cancel what was curtailed. Work comes back as it is granted watts again.
+    Release(curtail::Release),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -57,6 +63,8 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(),
             Self::Demo(demo) => demo.run(),
             Self::Controller(controller) => controller.run(),
+            Self::Curtail(curtail) => curtail.run(),
+            Self::Release(release) => release.run(),
             Self::Crds(crds) => crds.run(),
         }
     }

@@ -9,6 +9,7 @@ pub mod adopt;
 pub mod apply;
 pub mod backoff;
 pub mod config;
+pub mod curtail;
 pub mod enforce;
 pub mod events;
 pub mod leader;

@@ -5,8 +5,8 @@
 #[path = "common/cel_cases.rs"]
 mod cel_cases;
 
-use cel_cases::{cases, object};
-use heliotrope::api::{AcceleratorProfile, GridSignal, LLMWorkload, PowerDomain};
+use cel_cases::{cases, changes_of_events, event, object};
+use heliotrope::api::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, PowerDomain};
 use serde_json::json;
 
 #[test]
@@ -18,6 +18,7 @@ fn every_rule_accepts_what_keeps_it_and_refuses_what_breaks_it() {
             "GridSignal" => serde_json::from_value::<GridSignal>(object).unwrap().validate_cel(),
             "AcceleratorProfile" => serde_json::from_value::<AcceleratorProfile>(object).unwrap().validate_cel(),
             "LLMWorkload" => serde_json::from_value::<LLMWorkload>(object).unwrap().validate_cel(),
+            "CurtailmentEvent" => serde_json::from_value::<CurtailmentEvent>(object).unwrap().validate_cel(),
             other => panic!("no kind {other}"),
         };
         let said = verdict.err().map(|errors| errors.to_string());
@@ -71,5 +72,37 @@ fn a_workload_ref_stays_what_it_is() {
     assert_eq!(verdict(Some("a"), None), None);
     for new in [Some("b"), None] {
         assert!(verdict(new, Some("a")).unwrap().contains("workloadRef can't be changed"), "{new:?}");
+    }
+}
+
+#[test]
+fn an_event_is_cancelled_and_ended_earlier_and_not_changed() {
+    let of = |spec| -> CurtailmentEvent { serde_json::from_value(object("CurtailmentEvent", &spec)).unwrap() };
+    for (old, new, error) in changes_of_events() {
+        let verdict = of(new.clone()).validate_cel_update(&of(old.clone())).err().map(|errors| errors.to_string());
+        match error {
+            None => assert_eq!(verdict, None, "{old} -> {new}"),
+            Some(error) => {
+                assert!(
+                    verdict.as_ref().is_some_and(|said| said.contains(error)),
+                    "{old} -> {new}: {verdict:?}, wanted {error:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_reduction_came_to_stays_what_it_is() {
+    let with = |watts: Option<i64>| -> CurtailmentEvent {
+        let mut object = object("CurtailmentEvent", &event(json!({"reducePercent": 30}), json!({})));
+        object["status"] = watts.map_or(json!({"phase": "Active"}), |watts| json!({"targetWatts": watts}));
+        serde_json::from_value(object).unwrap()
+    };
+    let verdict = |new, old| with(new).validate_cel_update(&with(old)).err().map(|errors| errors.to_string());
+    assert_eq!(verdict(Some(24_000), None), None);
+    assert_eq!(verdict(Some(24_000), Some(24_000)), None);
+    for new in [Some(25_000), None] {
+        assert!(verdict(new, Some(24_000)).unwrap().contains("targetWatts is looked up once"), "{new:?}");
     }
 }

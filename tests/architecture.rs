@@ -61,6 +61,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         &["Ledger", "ledger::", "place::", "seen_from_above", "plus_permille"],
         "the checker shares no code with the planner",
     ),
+    ("src/controller/curtail.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/snapshot.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/site.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/supply.rs", SHELL, "what the controller decides with is values in, values out"),

@@ -143,6 +143,26 @@ fn each_mistake_in_the_scenario_is_named() {
             "events: [{domain: raw, start: 2026-04-14T16:00:00Z, end: 2026-04-14T17:00:00Z, target: {capWatts: 1}}]\nsignals:",
             "site.yaml:11: events[0].domain: there is no domain `raw`",
         ),
+        (
+            "signals:",
+            "events: [{domain: row, end: 2026-04-14T15:00:00Z, target: {capWatts: 1}}]\nsignals:",
+            "site.yaml:11: events[0].end: is not after its start",
+        ),
+        (
+            "signals:",
+            "events: [{domain: row, end: 2026-04-14T16:00:00Z, target: {capWatts: 1, reducePercent: 5}}]\nsignals:",
+            "site.yaml:11: events[0].target: takes one of capWatts, reduceWatts, reducePercent",
+        ),
+        (
+            "signals:",
+            "events: [{domain: row, end: 2026-04-14T16:00:00Z, target: {reducePercent: 5}, baseline: Committed}]\nsignals:",
+            "site.yaml:11: events[0].baseline: only Cap is simulated: what is committed is not known before the run",
+        ),
+        (
+            "signals:",
+            "events: [{domain: row, end: 2026-04-14T16:00:00Z, target: {reducePercent: 5}, baseline: Draw}]\nsignals:",
+            "site.yaml:11: events[0].baseline: unknown variant `Draw`, expected `Cap` or `Committed`",
+        ),
     ] {
         let found = said(from, to, &fine);
         assert!(found.starts_with(expected), "{to}:\n found {found}\nwanted {expected}");

@@ -81,6 +81,10 @@ fn the_controller_may_do_what_it_does_and_nothing_more() {
         events.k8s.io/events create\n events.k8s.io/events patch
         heliotrope.dev/acceleratorprofiles get\n heliotrope.dev/acceleratorprofiles list
         heliotrope.dev/acceleratorprofiles watch\n heliotrope.dev/acceleratorprofiles/status patch
+        heliotrope.dev/curtailmentevents get
+        heliotrope.dev/curtailmentevents list
+        heliotrope.dev/curtailmentevents watch
+        heliotrope.dev/curtailmentevents/status patch
         heliotrope.dev/gridsignals get\n heliotrope.dev/gridsignals list\n heliotrope.dev/gridsignals watch
         heliotrope.dev/gridsignals/status patch
         heliotrope.dev/llmworkloads get\n heliotrope.dev/llmworkloads list\n heliotrope.dev/llmworkloads watch
@@ -102,6 +106,38 @@ fn the_controller_may_do_what_it_does_and_nothing_more() {
     let bound = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding"));
     let roles: Vec<&str> = bound.map(|binding| binding["roleRef"]["name"].as_str().unwrap()).collect();
     assert_eq!(roles, ["heliotrope-controller", "heliotrope-controller"]);
+}
+
+#[test]
+fn to_curtail_is_a_right_of_its_own() {
+    let objects = rendered(&[]);
+    let curtailer = set("
+        heliotrope.dev/powerdomains get
+        heliotrope.dev/powerdomains list
+        heliotrope.dev/curtailmentevents get
+        heliotrope.dev/curtailmentevents list
+        heliotrope.dev/curtailmentevents watch
+        heliotrope.dev/curtailmentevents create
+        heliotrope.dev/curtailmentevents patch
+    ");
+    let role = one(&objects, "ClusterRole", "heliotrope-curtailer");
+    assert_eq!(rights(role), curtailer);
+    let labels = role["metadata"]["labels"].as_object().unwrap();
+    assert!(labels.keys().all(|label| !label.contains("aggregate")), "it would come with another role: {labels:?}");
+    // nobody else may write an event, and whoever may view may view it
+    let roles = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Role"));
+    for role in roles.filter(|role| role["metadata"]["name"] != "heliotrope-curtailer") {
+        for right in rights(role).iter().filter(|right| right.starts_with("heliotrope.dev/curtailmentevents ")) {
+            assert!(
+                ["get", "list", "watch"].iter().any(|verb| right.ends_with(verb)),
+                "{}: {right}",
+                role["metadata"]["name"]
+            );
+        }
+    }
+    let viewer = one(&objects, "ClusterRole", "heliotrope-viewer");
+    assert!(rights(viewer).contains("heliotrope.dev/curtailmentevents list"));
+    assert_eq!(viewer["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"], "true");
 }
 
 #[test]

@@ -44,6 +44,8 @@ fn site(caps: [Steps<Watts>; 3], overhead: u32) -> (DomainTree, Vec<Pool>) {
             nodes: 4,
             idle: Watts(200),
             host_extra: Watts(150),
+            places: None,
+            frozen: None,
         })
         .to_vec();
     (tree, pools)

@@ -177,6 +177,36 @@ fn the_report_is_one_page_and_the_trace_a_table() {
     }
 }
 
+/// What is drawn in the built-in site over time, with these events.
+fn drawn_with(events: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.csv").display().to_string();
+    let (site, set) = (example("seoul-ai-hall/site.yaml"), format!("events={events}"));
+    json(&["simulate", &site, "--policy", "run-now", "--set", &set, "--trace", &trace]);
+    std::fs::read_to_string(trace).unwrap()
+}
+
+/// The scenario's `events` are specs of `CurtailmentEvent`, field by field.
+#[test]
+fn an_event_of_a_scenario_is_the_spec_of_a_curtailment() {
+    let percent = drawn_with(
+        "[{domain: seoul-hall, end: 2026-04-15T11:00:00Z, target: {reducePercent: 30}, baseline: Cap, reason: peak}]",
+    );
+    assert!(percent.contains("2026-04-14T15:00:00Z,seoul-hall,42000,"), "without a start it begins with the scenario");
+    assert!(percent.contains("2026-04-15T11:00:00Z,seoul-hall,60000,"), "and ends at its end");
+    let absolute =
+        "domain: seoul-hall, start: 2026-04-14T15:00:00Z, end: 2026-04-15T11:00:00Z, target: {capWatts: 42000}";
+    let record = "reason: peak, source: KPX, externalId: '7'";
+    assert_eq!(drawn_with(&format!("[{{{absolute}, {record}, cancelled: false}}]")), percent);
+    assert_eq!(drawn_with(&format!("[{{{absolute}, cancelled: true}}]")), drawn_with("[]"));
+    assert_ne!(drawn_with("[]"), percent);
+    // of two the lowest wins
+    let lower = "{domain: seoul-hall, end: 2026-04-15T02:00:00Z, target: {reduceWatts: 20 kW}}";
+    let both = drawn_with(&format!("[{{{absolute}}}, {lower}]"));
+    assert!(both.contains("2026-04-14T15:00:00Z,seoul-hall,40000,"));
+    assert!(both.contains("2026-04-15T02:00:00Z,seoul-hall,42000,"));
+}
+
 #[test]
 fn a_name_can_not_break_the_report() {
     let folder = tempfile::tempdir().unwrap();

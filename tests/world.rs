@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+#[path = "common/objects.rs"]
+mod objects;
+
 use heliotrope::controller::config::Config;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
@@ -10,74 +13,10 @@ use heliotrope::controller::world::{State, World, world};
 use heliotrope::core::admit::cycle;
 use heliotrope::core::plan::{Heliotrope, Load, Suspension};
 use heliotrope::core::steps::Steps;
-use heliotrope::units::{Moment, Seconds, Watts};
-use serde::de::DeserializeOwned;
+use heliotrope::units::{Seconds, Watts};
+use objects::{DEVICE, H100, NEW_YEAR, domain, grant, job, node, of, pod, runs, snapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-const H100: &str = "NVIDIA-H100-80GB-HBM3";
-/// 2026-01-01T00:00:00Z
-const NEW_YEAR: Moment = Moment(1_767_225_600);
-/// One H100 at its nameplate, above what it draws idle: 700 − 15 %.
-const DEVICE: i64 = 595;
-
-fn of<T: DeserializeOwned>(value: Value) -> T {
-    serde_json::from_value(value).unwrap()
-}
-
-fn domain(name: &str, spec: Value) -> heliotrope::api::PowerDomain {
-    of(json!({"metadata": {"name": name}, "spec": spec}))
-}
-
-fn node(name: &str, row: &str, model: &str) -> Arc<k8s_openapi::api::core::v1::Node> {
-    Arc::new(of(json!({"metadata": {"name": name, "labels": {"row": row, "nvidia.com/gpu.product": model}},
-        "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}})))
-}
-
-fn row(name: &str) -> heliotrope::api::PowerDomain {
-    let classes = json!([{"name": "dgx", "matchLabels": {}, "hostIdleWatts": 1000, "hostMaxWatts": 4000}]);
-    let spec = json!({"capWatts": 40_000, "parent": "site", "nodeSelector": {"matchLabels": {"row": name}},
-        "nodeClasses": classes});
-    domain(name, spec)
-}
-
-/// A site in Enforce with rows a and b, a node of eight H100 in each.
-fn snapshot() -> Snapshot {
-    Snapshot {
-        now: NEW_YEAR,
-        domains: vec![domain("site", json!({"capWatts": 60_000, "mode": "Enforce"})), row("a"), row("b")],
-        nodes: vec![node("a-0", "a", H100), node("b-0", "b", H100)],
-        ..Snapshot::default()
-    }
-}
-
-fn job(name: &str, change: impl FnOnce(&mut Value)) -> Arc<k8s_openapi::api::batch::v1::Job> {
-    let mut job = json!({
-        "metadata": {"name": name, "namespace": "team", "uid": format!("uid-{name}"),
-            "creationTimestamp": "2025-12-31T23:00:00Z", "labels": {"heliotrope.dev/managed": "true"}},
-        "spec": {"suspend": true, "template": {"spec": {"containers": [
-            {"name": "a", "resources": {"limits": {"nvidia.com/gpu": "8"}}}]}}}});
-    change(&mut job);
-    Arc::new(of(job))
-}
-
-fn runs(job: &mut Value) {
-    job["spec"]["suspend"] = json!(false);
-    job["status"] = json!({"startTime": "2025-12-31T23:30:00Z"});
-}
-
-fn pod(uid: Option<&str>, node: Option<&str>) -> Arc<k8s_openapi::api::core::v1::Pod> {
-    let labels = uid.map(|uid| json!({"batch.kubernetes.io/controller-uid": uid}));
-    Arc::new(of(json!({"metadata": {"name": "pod", "namespace": "team", "labels": labels},
-        "spec": {"nodeName": node, "containers": [{"name": "a", "resources": {"limits": {"nvidia.com/gpu": "8"}}}]},
-        "status": {"phase": "Running"}})))
-}
-
-fn grant(snapshot: &mut Snapshot, uid: &str, domain: &str, watts: i64) {
-    let grant = json!({"uid": uid, "namespace": "team", "name": "j", "domain": domain,
-        "watts": watts, "accelerators": 8, "hosts": 1});
-    snapshot.domains[0].status = Some(of(json!({"ledger": {"sequence": 1, "grants": [grant]}})));
-}
 
 fn made(snapshot: &Snapshot) -> World {
     world(snapshot, &Config::default(), None)
@@ -128,7 +67,7 @@ fn a_node_that_two_domains_claim_counts_in_both_and_nothing_new_starts_there() {
     let world = made(&snapshot);
     let said: Vec<&str> = world.site.errors.iter().map(|(domain, _)| domain.as_str()).collect();
     assert_eq!(said, ["a", "twin"]);
-    let text = "node a-0 is claimed by a and twin: it counts in each, nothing new starts on it";
+    let text = "node a-0 is claimed by a and twin: it counts in each, and nothing new starts in them until only one selects it";
     assert_eq!(world.site.errors[0].1, text);
     let offered: Vec<&str> =
         world.problem.workloads[0].choices.iter().map(|choice| world.site.pools[choice.pool.0].name.as_str()).collect();

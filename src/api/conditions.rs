@@ -7,6 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub const ACCEPTED: &str = "Accepted";
 /// What is committed in the domain is under its cap.
 pub const WITHIN_CAP: &str = "WithinCap";
+/// What draws in the domain with nothing running is under its caps.
+pub const FEASIBLE: &str = "Feasible";
+/// What is committed in the event's domain is under its target.
+pub const TARGET_MET: &str = "TargetMet";
 /// The signal's value now is known.
 pub const FRESH: &str = "Fresh";
 /// The workload's watts are granted.

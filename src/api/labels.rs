@@ -20,6 +20,9 @@ pub const PROFILE: &str = "heliotrope.dev/profile";
 pub const PLACED: &str = "heliotrope.dev/placed";
 /// On a Job, ours: the ledger's sequence at our last write. Each write changes it, so that one prepared earlier fails.
 pub const FENCE: &str = "heliotrope.dev/fence";
+/// On a Job, ours: seconds of work behind its last checkpoint, and the start of the run that they end with, as
+/// `5400@1767225600`. Written with each suspension of a Job that checkpoints.
+pub const DONE: &str = "heliotrope.dev/done";
 /// The label of a node with its accelerator's model.
 pub const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
 /// The resource that a pod asks for.

@@ -194,8 +194,8 @@ pub struct PowerDomainStatus {
     pub effective_cap_watts: Option<i64>,
     /// When that changes next.
     pub effective_cap_until: Option<Time>,
-    /// Why it is what it is.
-    #[schemars(length(max = 256))]
+    /// Why it is what it is: spec.capWatts, spec.capSchedule, or an event.
+    #[schemars(length(max = 512))]
     pub effective_cap_reason: Option<String>,
     /// The highest draw that can still happen under what was granted, in watts: baseline, idle nodes and workloads.
     pub committed_watts: Option<i64>,

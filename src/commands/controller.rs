@@ -1,6 +1,7 @@
 //! `heliotrope controller`.
 
 use super::CommandError;
+use super::cluster::client;
 use crate::controller::config::Config;
 use crate::controller::events::Events;
 use crate::controller::leader::Candidate;
@@ -8,7 +9,6 @@ use crate::controller::run::Controller as Loop;
 use crate::controller::watch::Watch;
 use crate::web::{Metrics, serve};
 use clap::Args;
-use kube::Client;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -62,7 +62,7 @@ impl Controller {
 
     async fn serve(self, config: Config) -> Result<(), CommandError> {
         let usage = |error: &dyn std::fmt::Display| CommandError::Usage(error.to_string());
-        let client = self.client().await?;
+        let client = client(self.kubeconfig.as_deref()).await?;
         let listener = TcpListener::bind(&config.listen)
             .await
             .map_err(|error| CommandError::Usage(format!("can't listen on {}: {error}", config.listen)))?;
@@ -85,20 +85,5 @@ impl Controller {
         let watch = Watch::start(&client, &self.namespace, &changed);
         Loop::new(client, watch, config, candidate, metrics, events).run(changed, stop).await;
         Ok(())
-    }
-
-    async fn client(&self) -> Result<Client, CommandError> {
-        let usage = |error: &dyn std::fmt::Display| CommandError::Usage(format!("no cluster: {error}"));
-        let mut config = match &self.kubeconfig {
-            Some(path) => {
-                let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|error| usage(&error))?;
-                let options = kube::config::KubeConfigOptions::default();
-                kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| usage(&error))?
-            }
-            None => kube::Config::infer().await.map_err(|error| usage(&error))?,
-        };
-        // a control path retries in its next cycle, on what is true then
-        config.default_retry = false;
-        Client::try_from(config).map_err(|error| usage(&error))
     }
 }

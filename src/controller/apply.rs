@@ -10,19 +10,22 @@
 //!   *No fence*: A grants and pauses; B finds the Job held and without pods, gives its watts to another; A wakes and
 //!   starts it.
 //!   *Look, then fence*: pods come up in between. *Look at pods alone*: the Job controller, which reads through a cache
-//!   too, makes one for a Job that it still takes for started; so its own word that the Job is held is waited for.
+//!   too, makes one for a Job that it still takes for started; so its own word that the Job is held is waited for, and
+//!   taken back before each start.
 //! - **A cache is never proof.** What frees watts is read from the API server itself after the decision.
 
 use super::world::{Item, State};
-use crate::api::{Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
+use crate::api::{CurtailmentEvent, Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
 use crate::core::plan::Load;
+use crate::units::Moment;
 use crate::workloads::job;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long one call to the API server may take. Five of these in a row still fit the 18 s that RELIABILITY §2 leaves
@@ -142,13 +145,15 @@ pub fn next_ledger(ledger: &Ledger, released: &[String], granted: Vec<Grant>) ->
     Ledger { sequence: ledger.sequence + 1, grants }
 }
 
-/// Holds a Job. The safe direction: it is done whatever the Job's version.
+/// Holds a Job, and notes what of its work is behind a checkpoint. The safe direction: it is done whatever the Job's version.
 ///
 /// # Errors
 /// How it ended otherwise.
-pub async fn suspend(client: &Client, item: &Item) -> Result<(), CallError> {
+pub async fn suspend(client: &Client, item: &Item, now: Moment) -> Result<(), CallError> {
     let (api, name) = job_api(client, item);
-    let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
+    let note = item.spec().checkpoint.and_then(|checkpoint| job::note_of_done(&item.job, checkpoint, now));
+    let annotations: BTreeMap<&str, String> = note.into_iter().map(|note| (labels::DONE, note)).collect();
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}, "spec": {"suspend": true}}));
     call(format!("suspend {}", item.name()), api.patch(&name, &PatchParams::default(), &patch)).await?;
     Ok(())
 }
@@ -165,13 +170,16 @@ async fn read(client: &Client, item: &Item) -> Result<Option<Job>, CallError> {
     Ok(Some(job).filter(|job| job.metadata.uid.as_deref() == Some(&item.uid)))
 }
 
-/// Changes a root's ledger by one swap, and starts what it now holds. `told` hears what went wrong on the way.
+/// Changes a root's ledger by one swap, and starts what it now holds. `decided_on` are the domains and
+/// events that the decision was made on, `told`
+/// hears what went wrong on the way.
 ///
 /// # Errors
 /// The ledger was not swapped: nothing is started, nothing is freed.
 pub async fn commit(
     client: &Client,
     root: &PowerDomain,
+    decided_on: &Heads,
     changes: Changes<'_>,
     told: &mut Vec<CallError>,
 ) -> Result<usize, CallError> {
@@ -215,6 +223,16 @@ pub async fn commit(
     let api: Api<PowerDomain> = Api::all(client.clone());
     // the object carries the resourceVersion that the decision was made on
     call(format!("swap the ledger of {name}"), api.replace_status(&name, &PostParams::default(), &swapped)).await?;
+    if starts.is_empty() {
+        return Ok(0);
+    }
+    // The swap saw that the root is as it was decided on; its rows, and orders to curtail, are objects of their own. What is
+    // granted and not begun is taken back by the next cycle.
+    if heads(client).await? != *decided_on {
+        let why = "a domain or an event was changed meanwhile: nothing is started".to_owned();
+        let what = format!("start under {name}");
+        return Err(CallError { what, outcome: Outcome::Conflict, why, code: None, start: None });
+    }
     let mut started = 0;
     for (start, job) in starts {
         match begin(client, &start, &job, sequence).await {
@@ -225,21 +243,46 @@ pub async fn commit(
     Ok(started)
 }
 
+/// All domains and events by name, with what tells one spec of theirs from another.
+pub type Heads = BTreeSet<(String, Option<String>, Option<i64>)>;
+
+/// One object's entry in [`Heads`].
+#[must_use]
+pub fn head(meta: &ObjectMeta) -> (String, Option<String>, Option<i64>) {
+    (meta.name.clone().unwrap_or_default(), meta.uid.clone(), meta.generation)
+}
+
+async fn heads(client: &Client) -> Result<Heads, CallError> {
+    let every = ListParams::default();
+    let (domains, events) = (Api::<PowerDomain>::all(client.clone()), Api::<CurtailmentEvent>::all(client.clone()));
+    let (domains, events) = futures::try_join!(
+        call("list the domains once more", domains.list_metadata(&every)),
+        call("list the events once more", events.list_metadata(&every)),
+    )?;
+    let domains = domains.items.iter().map(|domain| head(&domain.metadata));
+    Ok(domains.chain(events.items.iter().map(|event| head(&event.metadata))).collect())
+}
+
+/// Starts a Job that has been granted its watts.
+///
+/// First the Job controller's word on the last hold is taken back: if the Job is held again before that controller has seen
+/// the start, its old word would be taken for a new one, and the watts of a pod that it is about to make would be given away.
+/// It writes its word against a version of the Job, so a later one comes from a look at the later hold. With it goes the
+/// startTime, as the template of a Job that has run can't be changed before 1.36 while it is set; the Job controller sets it
+/// anew.
 async fn begin(client: &Client, start: &Start<'_>, job: &Job, sequence: i64) -> Result<(), CallError> {
     let (api, name) = job_api(client, start.item);
-    let what = format!("start {}", start.item.name());
-    let begun = job::started(job, &start.node_labels, sequence);
-    match call(what, api.replace(&name, &PostParams::default(), &begun)).await {
-        Ok(_) => Ok(()),
-        // Before 1.36 a Job that has run keeps its template until its startTime is cleared. That write makes a new
-        // version of the Job, so it starts in a later cycle, when its grant is taken back and made again.
-        Err(error) if error.code == Some(422) && job::times(job).1.is_some() => {
-            let patch = Patch::Merge(json!({"status": {"startTime": null}}));
-            call("clear startTime", api.patch_status(&name, &PatchParams::default(), &patch)).await?;
-            Err(CallError { outcome: Outcome::Conflict, ..error })
-        }
-        Err(error) => Err(error),
+    let mut begun = job::started(job, &start.node_labels, sequence);
+    if let Some(status) = job::unsaid(job) {
+        let version = &job.metadata.resource_version;
+        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
+        let what = format!("take back what is said of {}", start.item.name());
+        let unsaid = call(what, api.patch_status(&name, &PatchParams::default(), &patch)).await?;
+        begun.metadata.resource_version = unsaid.metadata.resource_version;
     }
+    let what = format!("start {}", start.item.name());
+    call(what, api.replace(&name, &PostParams::default(), &begun)).await?;
+    Ok(())
 }
 
 /// Is everything of a granted workload gone, and can't come back? Reads from the API server, and fences.

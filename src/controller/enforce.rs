@@ -61,7 +61,7 @@ pub async fn enforce(
     let stops: BTreeMap<&str, &Item> = stops(snapshot, world, decided).map(|item| (item.uid.as_str(), item)).collect();
     let stops = stops.into_values().map(|item| {
         tracing::info!(job = item.name(), state = ?item.state, "suspending");
-        suspend(client, item)
+        suspend(client, item, snapshot.now)
     });
     let calls: Vec<_> = stops.collect();
     let mut done: Vec<Result<(), CallError>> = futures::stream::iter(calls).buffer_unordered(AT_ONCE).collect().await;
@@ -97,7 +97,7 @@ async fn commits(
         let Some(object) = snapshot.domain(name) else { continue };
         let mut changes = changes(*root, snapshot, world, decided);
         pace.limit(&mut changes);
-        match commit(client, object, changes, told).await {
+        match commit(client, object, &snapshot.heads, changes, told).await {
             Ok(0) => {}
             Ok(started) => tracing::info!(root = name, started, "started"),
             Err(error) => told.push(error),

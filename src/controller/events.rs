@@ -2,8 +2,9 @@
 //! turned; not every new number, which statuses have. They are best effort: none is worth a cycle's time.
 
 use super::backoff::Cause;
-use crate::api::conditions::{ACCEPTED, FRESH, WITHIN_CAP, shortened};
-use crate::api::{LLMWorkloadStatus, Phase};
+use crate::api::conditions::{ACCEPTED, FEASIBLE, FRESH, WITHIN_CAP, shortened};
+use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, LLMWorkloadStatus, Phase};
+use crate::units::Watts;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
@@ -41,10 +42,35 @@ pub fn of_workload(old: Option<&LLMWorkloadStatus>, new: &LLMWorkloadStatus) -> 
     })
 }
 
+/// What an event's new status has to tell, to those who look at it and to those who look at its domain.
+#[must_use]
+pub fn of_curtailment(event: &CurtailmentEvent, new: &CurtailmentEventStatus) -> Option<Told> {
+    let phase = new.phase?;
+    if event.status.as_ref().and_then(|old| old.phase) == Some(phase) {
+        return None;
+    }
+    let name = event.metadata.name.as_deref().unwrap_or_default();
+    let (domain, until) = (&event.spec.domain, event.until());
+    let target = Watts(new.target_watts.unwrap_or(0));
+    let why = event.spec.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let refused = new.conditions.iter().find(|condition| condition.type_ == ACCEPTED);
+    let note = match phase {
+        CurtailmentPhase::Scheduled => {
+            format!("{name}: {domain} may draw {target} from {} until {until}{why}", event.begins())
+        }
+        CurtailmentPhase::Active => format!("{name}: {domain} may draw {target} until {until}{why}"),
+        CurtailmentPhase::Cancelled => format!("{name} is cancelled: {domain} is filled again by new grants"),
+        CurtailmentPhase::Ended => format!("{name} has ended: {domain} is filled again by new grants"),
+        CurtailmentPhase::Refused => format!("{name}: {}", refused.map_or("", |refused| &refused.message)),
+    };
+    Some(Told { is_warning: phase == CurtailmentPhase::Refused, reason: format!("Curtailment{phase:?}"), note })
+}
+
 /// What conditions have to tell: one that turned. What holds from the first is no news, what fails from the first is.
 #[must_use]
 pub fn of_conditions(old: &[Condition], new: &[Condition]) -> Vec<Told> {
-    let told = new.iter().filter(|condition| [ACCEPTED, WITHIN_CAP, FRESH].contains(&condition.type_.as_str()));
+    let told =
+        new.iter().filter(|condition| [ACCEPTED, WITHIN_CAP, FRESH, FEASIBLE].contains(&condition.type_.as_str()));
     told.filter(|condition| {
         let before = old.iter().find(|before| before.type_ == condition.type_);
         before.map_or("True", |before| before.status.as_str()) != condition.status

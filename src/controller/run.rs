@@ -1,9 +1,10 @@
 //! The loop: one cycle at a time, when something changed and at least each tick.
 
 use super::adopt::Adopter;
-use super::apply::{CallError, call};
+use super::apply::{CallError, Heads, call, head};
 use super::backoff::{Backoff, Cause, hold_back};
 use super::config::Config;
+use super::curtail::order_of_unparsed;
 use super::enforce::{Pace, enforce};
 use super::events::Events;
 use super::leader::Candidate;
@@ -13,15 +14,17 @@ use super::snapshot::Snapshot;
 use super::unbound::{Unbound, unbound};
 use super::watch::{Malformed, Watch, parse};
 use super::world::{State, World, world};
-use crate::api::{GridSignal, PowerDomain, What};
+use crate::api::{CurtailmentEvent, GridSignal, PowerDomain, What};
 use crate::clock;
 use crate::core::admit::{Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan, Supply};
-use crate::units::Moment;
+use crate::units::{Moment, Seconds};
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::{Api, Client, ResourceExt};
-use std::collections::BTreeMap;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -45,6 +48,8 @@ pub struct Controller {
     /// What fed the site in the last plan.
     supplies: Vec<Supply>,
     held_at: Option<Moment>,
+    /// Since when each pod was seen on its way out.
+    terminating: BTreeMap<String, clock::Stopwatch>,
     leads: bool,
     metrics: Arc<Metrics>,
     voice: Voice,
@@ -80,6 +85,7 @@ impl Controller {
             thorough_at: None,
             supplies: Vec::new(),
             held_at: None,
+            terminating: BTreeMap::new(),
             leads: false,
             metrics,
         }
@@ -141,10 +147,21 @@ impl Controller {
 
     /// One cycle.
     async fn once(&mut self) -> Result<(), CallError> {
-        // 1. Everything that is looked at: domains from the API server itself, the rest from caches.
+        // 1. Everything that is looked at: domains and events from the API server itself, the rest from caches.
         let now = clock::now();
         let (mut snapshot, signals, mut malformed) = self.watch.snapshot(now);
-        snapshot.domains = self.domains(&mut malformed).await?;
+        // without either of them nothing is decided: a cap that is not known adds no watts
+        let (domains, events) = futures::try_join!(
+            all::<PowerDomain>(&self.client, "PowerDomain"),
+            all::<CurtailmentEvent>(&self.client, "CurtailmentEvent"),
+        )?;
+        // an order that stands is kept even where not all of its event can be read
+        snapshot.unparsed = events.1.iter().filter_map(|(_, object)| order_of_unparsed(object)).collect();
+        snapshot.heads = domains.2.into_iter().chain(events.2).collect();
+        snapshot.unreadable_domains = domains.1.iter().map(|(error, _)| error.name.clone()).collect();
+        malformed.extend(domains.1.into_iter().chain(events.1).map(|(error, _)| error));
+        (snapshot.domains, snapshot.events) = (domains.0, events.0);
+        self.time_terminations(&mut snapshot);
         let readings = self.read(&mut snapshot, &signals, now);
 
         // 2. The world, and what the core makes of it.
@@ -214,20 +231,16 @@ impl Controller {
         hold_back(world, &snapshot.held_back);
     }
 
-    /// All domains, as they are at this moment.
-    async fn domains(&self, malformed: &mut Vec<Malformed>) -> Result<Vec<PowerDomain>, CallError> {
-        let resource = ApiResource::erase::<PowerDomain>(&());
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let list = call("list the domains", api.list(&ListParams::default())).await?;
-        let mut domains = Vec::new();
-        for mut object in list.items {
-            object.types = Some(kube::api::TypeMeta::resource::<PowerDomain>());
-            match parse(&object, "PowerDomain") {
-                Ok(domain) => domains.push(domain),
-                Err(error) => malformed.push(error),
-            }
+    /// Says of each pod on its way out for how long it has been seen so.
+    fn time_terminations(&mut self, snapshot: &mut Snapshot) {
+        let leaving = snapshot.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some());
+        let leaving: BTreeSet<String> = leaving.filter_map(|pod| pod.metadata.uid.clone()).collect();
+        self.terminating.retain(|uid, _| leaving.contains(uid));
+        for uid in leaving {
+            self.terminating.entry(uid).or_insert_with(clock::Stopwatch::start);
         }
-        Ok(domains)
+        let seconds = |watch: &clock::Stopwatch| Seconds(i64::try_from(watch.millis() / 1000).unwrap_or(i64::MAX));
+        snapshot.terminating_for = self.terminating.iter().map(|(uid, watch)| (uid.clone(), seconds(watch))).collect();
     }
 
     /// Reads all signals, and puts those that can be planned with into the snapshot.
@@ -255,4 +268,23 @@ impl Controller {
             self.metrics.workloads.get_or_create(&ReasonLabel { reason: verdict.reason.name().to_owned() }).inc();
         }
     }
+}
+
+/// All objects of a kind, as the API server has them at this moment, and those that can't be parsed.
+async fn all<K>(client: &Client, kind: &'static str) -> Result<(Vec<K>, Vec<(Malformed, Value)>, Heads), CallError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
+    let list = call(format!("list every {kind}"), api.list(&ListParams::default())).await?;
+    let (mut objects, mut malformed) = (Vec::new(), Vec::new());
+    let heads = list.items.iter().map(|object| head(&object.metadata)).collect();
+    for mut object in list.items {
+        object.types = Some(kube::api::TypeMeta::resource::<K>());
+        match parse(&object, kind) {
+            Ok(parsed) => objects.push(parsed),
+            Err(error) => malformed.push((error, serde_json::to_value(&object).unwrap_or_default())),
+        }
+    }
+    Ok((objects, malformed, heads))
 }

@@ -1,7 +1,8 @@
 //! Says what is: statuses that differ from what is there, events for what has turned. Nothing here decides anything.
 
 use super::apply::{CallError, call};
-use super::events::{Events, Told, of_conditions, of_workload};
+use super::curtail;
+use super::events::{Events, Told, of_conditions, of_curtailment, of_workload};
 use super::remarks::remarked;
 use super::signals::Reading;
 use super::snapshot::Snapshot;
@@ -10,7 +11,10 @@ use super::turns::Turn;
 use super::unbound::Unbound;
 use super::watch::Malformed;
 use super::world::World;
-use crate::api::{AcceleratorProfile, GridSignal, LLMWorkload, LLMWorkloadStatus, PowerDomain, conditions};
+use crate::api::{
+    AcceleratorProfile, CurtailmentEvent, CurtailmentEventStatus, GridSignal, LLMWorkload, LLMWorkloadStatus,
+    PowerDomain, conditions,
+};
 use crate::core::admit::{Cycle, Verdict};
 use crate::units::Moment;
 use crate::web::{Metrics, OutcomeLabel};
@@ -32,11 +36,9 @@ use std::time::Duration;
 /// waits for them. At the 640 writes a second of the testbed that is over a thousand; the rest has its turn next.
 pub const BEGUN: Duration = Duration::from_secs(2);
 
-/// Writes statuses and sends events.
+/// Says what is, and remembers what was said and whose turn it is.
 pub struct Voice {
-    client: Client,
-    metrics: Arc<Metrics>,
-    events: Events,
+    pen: Pen,
     /// Mistakes in objects that stand in their statuses, so that each is told once.
     malformed: BTreeMap<String, String>,
     /// Mistakes that were told of Jobs.
@@ -50,9 +52,7 @@ impl Voice {
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>, events: Events) -> Self {
         Self {
-            client,
-            metrics,
-            events,
+            pen: Pen { client, metrics, events },
             malformed: BTreeMap::new(),
             told: BTreeSet::new(),
             site: Turn::default(),
@@ -62,20 +62,12 @@ impl Voice {
 
     /// Counts how a write ended, and logs where it was not made.
     pub fn note(&self, result: Result<(), CallError>) {
-        match result {
-            Ok(()) => {
-                self.metrics.writes.get_or_create(&OutcomeLabel { outcome: "Succeeded".to_owned() }).inc();
-            }
-            Err(error) => {
-                self.count(&error);
-                tracing::warn!(%error, "a write was not made; the next cycle sees what became of it");
-            }
-        }
+        self.pen.note(result);
     }
 
     /// Counts a call that failed.
     pub fn count(&self, error: &CallError) {
-        self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
+        self.pen.count(error);
     }
 
     /// Tells a Job's owner of something that is wrong with it: once each, for as long as this program runs.
@@ -83,7 +75,8 @@ impl Voice {
         let uid = job.metadata.uid.clone().unwrap_or_default();
         if self.told.insert((uid, note.clone())) {
             tracing::warn!(job = job.name_any(), reason, note, "told of a Job");
-            self.events.send(Told { is_warning: true, reason: reason.to_owned(), note }, job.object_ref(&()));
+            let told = Told { is_warning: true, reason: reason.to_owned(), note };
+            self.pen.events.send(told, job.object_ref(&()));
         }
     }
 
@@ -102,24 +95,31 @@ impl Voice {
         unbound: &BTreeMap<String, Unbound>,
     ) {
         let now = snapshot.now;
-        let (mut site, mut work) = (std::mem::take(&mut self.site), std::mem::take(&mut self.work));
-        let voice = &*self;
+        let Self { pen, site, work, .. } = self;
+        let pen = &*pen;
         let mut of_site: Vec<(String, BoxFuture<'_, ()>)> = Vec::new();
         for object in &snapshot.domains {
             let mut status = status::domain(object, world, decided, now);
             // the ledger is written by swaps alone, so here it is left as it is
             status.ledger = object.status.as_ref().and_then(|status| status.ledger.clone());
-            let write = voice.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
+            let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
             of_site.extend(write.map(|write| (format!("domain {}", object.name_any()), write)));
+        }
+        for object in &snapshot.events {
+            let status = curtail::status(object, snapshot, world, decided);
+            if object.status.as_ref() != Some(&status) {
+                let write = pen.curtailment(object, status, snapshot).boxed();
+                of_site.push((format!("event {}", object.name_any()), write));
+            }
         }
         for (object, reading) in readings {
             let status = status::signal(object, reading, now);
-            let write = voice.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
+            let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
             of_site.extend(write.map(|write| (format!("signal {}", object.name_any()), write)));
         }
         for object in &snapshot.profiles {
             let status = status::profile(object, now);
-            let write = voice.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
+            let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
             of_site.extend(write.map(|write| (format!("profile {}", object.name_any()), write)));
         }
         let verdicts: BTreeMap<&str, &Verdict> =
@@ -139,10 +139,62 @@ impl Voice {
         tokio::join!(
             site.take(of_site, BEGUN, |write| write),
             work.take(of_work, BEGUN, |(object, job, status)| async move {
-                voice.workload(object, job, &status).await;
+                pen.workload(object, job, &status).await;
             }),
         );
-        (self.site, self.work) = (site, work);
+    }
+
+    /// Tells of objects that can't be parsed, each once for each mistake; the others go on. One that is mended and broken
+    /// again is told again.
+    pub async fn malformed(&mut self, malformed: &[Malformed], now: Moment) {
+        let key = |malformed: &Malformed| format!("{} {}", malformed.kind, malformed.name);
+        let still: BTreeSet<String> = malformed.iter().map(key).collect();
+        self.malformed.retain(|object, _| still.contains(object));
+        for found in malformed {
+            let Malformed { kind, name, error } = found;
+            if self.malformed.get(&key(found)) == Some(error) {
+                continue;
+            }
+            tracing::warn!(kind, name, error, "an object can't be read; it is left alone until it changes");
+            let mut list = Vec::new();
+            conditions::set(&mut list, conditions::ACCEPTED, false, "Malformed", error, None, now);
+            let resource = match *kind {
+                "PowerDomain" => ApiResource::erase::<PowerDomain>(&()),
+                "CurtailmentEvent" => ApiResource::erase::<CurtailmentEvent>(&()),
+                "GridSignal" => ApiResource::erase::<GridSignal>(&()),
+                "AcceleratorProfile" => ApiResource::erase::<AcceleratorProfile>(&()),
+                _ => ApiResource::erase::<LLMWorkload>(&()),
+            };
+            let (namespace, name) = name.split_once('/').map_or((None, name.as_str()), |(a, b)| (Some(a), b));
+            if self.pen.patch(&resource, namespace, name, json!({"conditions": list})).await {
+                self.malformed.insert(key(found), error.clone());
+            }
+        }
+    }
+}
+
+/// Writes statuses and sends events.
+struct Pen {
+    client: Client,
+    metrics: Arc<Metrics>,
+    events: Events,
+}
+
+impl Pen {
+    fn note(&self, result: Result<(), CallError>) {
+        match result {
+            Ok(()) => {
+                self.metrics.writes.get_or_create(&OutcomeLabel { outcome: "Succeeded".to_owned() }).inc();
+            }
+            Err(error) => {
+                self.count(&error);
+                tracing::warn!(%error, "a write was not made; the next cycle sees what became of it");
+            }
+        }
+    }
+
+    fn count(&self, error: &CallError) {
+        self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
     }
 
     /// A workload's events go to its Job too: that is what its owner made, and looks at.
@@ -155,6 +207,17 @@ impl Voice {
             self.events.send(told.clone(), job.object_ref(&()));
         }
         self.events.send(told, object.object_ref(&()));
+    }
+
+    /// An event to curtail is told to those who look at it, and to those who look at its domain.
+    async fn curtailment(&self, object: &CurtailmentEvent, status: CurtailmentEventStatus, snapshot: &Snapshot) {
+        if self.write(object, object.status.as_ref(), &status).await
+            && let Some(told) = of_curtailment(object, &status)
+        {
+            let domain = snapshot.domain(&object.spec.domain);
+            domain.into_iter().for_each(|domain| self.events.send(told.clone(), domain.object_ref(&())));
+            self.events.send(told, object.object_ref(&()));
+        }
     }
 
     /// A status with conditions, to be written where it differs; its events are those of its conditions.
@@ -208,32 +271,5 @@ impl Voice {
         // an object that was deleted meanwhile needs no status
         self.note(written.map(|_| ()).or_else(|error| if error.code == Some(404) { Ok(()) } else { Err(error) }));
         done
-    }
-
-    /// Tells of objects that can't be parsed, each once for each mistake; the others go on. One that is mended and broken
-    /// again is told again.
-    pub async fn malformed(&mut self, malformed: &[Malformed], now: Moment) {
-        let key = |malformed: &Malformed| format!("{} {}", malformed.kind, malformed.name);
-        let still: BTreeSet<String> = malformed.iter().map(key).collect();
-        self.malformed.retain(|object, _| still.contains(object));
-        for found in malformed {
-            let Malformed { kind, name, error } = found;
-            if self.malformed.get(&key(found)) == Some(error) {
-                continue;
-            }
-            tracing::warn!(kind, name, error, "an object can't be read; it is left alone until it changes");
-            let mut list = Vec::new();
-            conditions::set(&mut list, conditions::ACCEPTED, false, "Malformed", error, None, now);
-            let resource = match *kind {
-                "PowerDomain" => ApiResource::erase::<PowerDomain>(&()),
-                "GridSignal" => ApiResource::erase::<GridSignal>(&()),
-                "AcceleratorProfile" => ApiResource::erase::<AcceleratorProfile>(&()),
-                _ => ApiResource::erase::<LLMWorkload>(&()),
-            };
-            let (namespace, name) = name.split_once('/').map_or((None, name.as_str()), |(a, b)| (Some(a), b));
-            if self.patch(&resource, namespace, name, json!({"conditions": list})).await {
-                self.malformed.insert(key(found), error.clone());
-            }
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The site as the cluster describes it: domains, nodes, pools. Objects in, values of the core out.
 
+use super::curtail::{Order, orders};
 use super::snapshot::Snapshot;
 use super::supply::supplies;
 use crate::api::{AcceleratorProfile, Day, Mode, NodeClass, PowerDomain, WorkloadClass};
@@ -34,6 +35,8 @@ pub struct SiteNode {
     pub pool: usize,
     /// May something new start on it?
     pub open: bool,
+    /// Does more than one domain claim it?
+    pub claimed_twice: bool,
 }
 
 /// The site.
@@ -51,12 +54,16 @@ pub struct Site {
     pub selectors: Vec<BTreeMap<String, String>>,
     /// All nodes in domains.
     pub nodes: Vec<SiteNode>,
+    /// What events order of its domains: their caps are lowered by these already.
+    pub orders: Vec<Order>,
     /// What is wrong, by domain.
     pub errors: Vec<(String, String)>,
     /// What is worth knowing, by domain.
     pub notes: Vec<(String, String)>,
     /// All roots, in the order of `supplies`.
     roots: Vec<DomainId>,
+    /// By root: the pool that grants in unknown domains are charged to.
+    lost: BTreeMap<DomainId, usize>,
     /// The roots that are enforced.
     pub enforced: Vec<DomainId>,
 }
@@ -77,10 +84,18 @@ impl Site {
                 }
             })
             .collect();
-        let (tree, faults) = DomainTree::build(specs);
+        let (mut tree, faults) = DomainTree::build(specs);
         errors.extend(faults.iter().map(|fault| (fault.domain().to_owned(), fault.to_string())));
+        // after the tree is judged: what a domain says of itself can be refused, what is ordered of it can't
+        let orders = orders(snapshot);
+        for order in &orders {
+            if let Some(id) = tree.find(&order.domain) {
+                tree.lower(id, order.from, order.until, order.cap);
+            }
+        }
         let mut site = Self {
             tree,
+            orders,
             pools: Vec::new(),
             models: Vec::new(),
             supplies: Vec::new(),
@@ -89,6 +104,7 @@ impl Site {
             errors,
             notes: Vec::new(),
             roots: Vec::new(),
+            lost: BTreeMap::new(),
             enforced: Vec::new(),
         };
         let roots: Vec<(DomainId, &PowerDomain)> = site
@@ -106,7 +122,85 @@ impl Site {
         for node in nodes {
             site.add(snapshot, node);
         }
+        site.charge_lost_grants(snapshot);
+        site.freeze(snapshot);
         site
+    }
+
+    /// A pool of no node at each root whose ledger holds grants in domains that are not part of the tree: what was granted
+    /// there draws through the root all the same.
+    fn charge_lost_grants(&mut self, snapshot: &Snapshot) {
+        for root in self.roots.clone() {
+            let name = self.tree.get(root).spec.name.clone();
+            let grants = snapshot.domain(&name).and_then(|root| root.status.as_ref()?.ledger.as_ref());
+            let is_lost = |domain: &str| !self.pools.iter().any(|pool| self.tree.get(pool.domain).spec.name == domain);
+            let lost = grants.into_iter().flat_map(|ledger| &ledger.grants).find(|grant| is_lost(&grant.domain));
+            if let Some(grant) = lost {
+                let text =
+                    format!("{} is granted watts in {}, which has no node or is not known", grant.name, grant.domain);
+                self.errors.push((name, text));
+                self.lost.insert(root, self.pools.len());
+                self.add_pool(root, "", BTreeMap::new());
+            }
+        }
+    }
+
+    /// The pool that a domain's grants are charged to: where the domain is not known, that of the ledger's root.
+    #[must_use]
+    pub fn pool_of_domain(&self, domain: &str, root: &str) -> Option<usize> {
+        let own = self.pools.iter().position(|pool| self.tree.get(pool.domain).spec.name == domain);
+        own.or_else(|| self.lost.get(&self.tree.find(root)?).copied())
+    }
+
+    /// Is this the pool of grants in domains that are not known?
+    #[must_use]
+    pub fn is_lost(&self, pool: usize) -> bool {
+        self.lost.values().any(|lost| *lost == pool)
+    }
+
+    /// Where nothing new may start: what is not known can't be counted (a missing cap figure never adds watts), and a pod
+    /// must not land where another cap is charged.
+    fn freeze(&mut self, snapshot: &Snapshot) {
+        let refused: Vec<String> = self
+            .errors
+            .iter()
+            .map(|(domain, _)| domain.clone())
+            .filter(|domain| self.tree.find(domain).is_none())
+            .chain(snapshot.unreadable_domains.iter().cloned())
+            .collect();
+        let whys: Vec<Option<String>> = (0..self.pools.len())
+            .map(|at| {
+                let root = self.tree.root_of(self.pools[at].domain);
+                let hidden = refused.iter().find(|domain| {
+                    // whose root can't be told might be under any
+                    self.known_root_above(snapshot, domain).is_none_or(|above| above == root)
+                });
+                let twice =
+                    self.nodes.iter().find(|node| node.claimed_twice && matches(&self.selectors[at], &node.labels));
+                let lost = self.lost.contains_key(&root);
+                match (hidden, twice) {
+                    (Some(domain), _) => Some(format!("domain {domain} is refused, so what draws there is not known")),
+                    (None, Some(node)) => Some(format!("node {} is claimed by another domain too", node.name)),
+                    (None, None) if lost => Some("watts are granted in a domain that is not known".to_owned()),
+                    (None, None) => None,
+                }
+            })
+            .collect();
+        for (pool, why) in self.pools.iter_mut().zip(whys) {
+            pool.frozen = why;
+        }
+    }
+
+    /// The root above a domain that is not part of the tree, by what it and its parents say.
+    fn known_root_above(&self, snapshot: &Snapshot, domain: &str) -> Option<DomainId> {
+        let mut at = domain.to_owned();
+        for _ in 0..=snapshot.domains.len() {
+            if let Some(id) = self.tree.find(&at) {
+                return Some(self.tree.root_of(id));
+            }
+            at = snapshot.domain(&at)?.spec.parent.clone()?;
+        }
+        None
     }
 
     /// Counts a node in every domain that claims it; more than one is a mistake, and nothing new starts there.
@@ -128,7 +222,7 @@ impl Site {
             let mut names: Vec<&str> = claims.iter().map(|id| self.tree.get(*id).spec.name.as_str()).collect();
             names.sort_unstable();
             let text = format!(
-                "node {node_name} is claimed by {}: it counts in each, nothing new starts on it",
+                "node {node_name} is claimed by {}: it counts in each, and nothing new starts in them until only one selects it",
                 names.join(" and ")
             );
             self.errors.extend(names.iter().map(|domain| ((*domain).to_owned(), text.clone())).collect::<Vec<_>>());
@@ -144,7 +238,8 @@ impl Site {
             entry.idle += idle + device_idle;
             entry.host_extra = entry.host_extra.max(max - idle);
             let open = alone && is_open(node) && knows(&snapshot.profiles, &model);
-            self.nodes.push(SiteNode { name: node_name.clone(), labels: labels.clone(), gpus, pool, open });
+            let (name, labels) = (node_name.clone(), labels.clone());
+            self.nodes.push(SiteNode { name, labels, gpus, pool, open, claimed_twice: !alone });
         }
     }
 
@@ -156,9 +251,8 @@ impl Site {
         let name = self.tree.get(domain).spec.name.clone();
         let selector = snapshot.domain(&name).and_then(|domain| domain.spec.node_selector.clone());
         let mut selector = selector.map(|selector| selector.match_labels).unwrap_or_default();
-        let several = self.pools.iter().any(|pool| pool.domain == domain);
-        if several && !model.is_empty() {
-            // a domain with several models needs the model too, or a pod lands on another
+        if !model.is_empty() {
+            // another model may be put into the domain at any time, and a pod must not land on it
             selector.insert(crate::api::labels::GPU_PRODUCT.to_owned(), model.to_owned());
         }
         if !knows(&snapshot.profiles, model) {
@@ -169,13 +263,25 @@ impl Site {
             };
             self.notes.push((name.clone(), format!("accelerators {what} are not known: give them an AcceleratorProfile; until then nothing new starts on them")));
         }
+        self.add_pool(domain, model, selector);
+        self.pools.len() - 1
+    }
+
+    fn add_pool(&mut self, domain: DomainId, model: &str, selector: BTreeMap<String, String>) {
         let root = self.tree.root_of(domain);
-        let supply = self.roots.iter().position(|id| *id == root).unwrap_or(0);
-        let (idle, host_extra) = (Watts::ZERO, Watts::ZERO);
-        self.pools.push(Pool { name, domain, supply, accelerators: 0, nodes: 0, idle, host_extra });
+        self.pools.push(Pool {
+            name: self.tree.get(domain).spec.name.clone(),
+            domain,
+            supply: self.roots.iter().position(|id| *id == root).unwrap_or(0),
+            accelerators: 0,
+            nodes: 0,
+            idle: Watts::ZERO,
+            host_extra: Watts::ZERO,
+            places: None,
+            frozen: None,
+        });
         self.models.push(model.to_owned());
         self.selectors.push(selector);
-        self.pools.len() - 1
     }
 
     /// What a host draws idle and at most: by the nearest class up the tree, else by a worst case.

@@ -1,9 +1,11 @@
 //! Everything that one cycle looks at, at one moment.
 
+use super::apply::Heads;
 use super::backoff::HeldBack;
-use crate::api::{AcceleratorProfile, Grant, LLMWorkload, PowerDomain};
+use super::curtail::Order;
+use crate::api::{AcceleratorProfile, CurtailmentEvent, Grant, LLMWorkload, PowerDomain};
 use crate::core::steps::Steps;
-use crate::units::Moment;
+use crate::units::{Moment, Seconds};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,14 @@ pub struct Snapshot {
     pub now: Moment,
     /// All domains, as the API server has them at this moment: their ledgers are what swaps are made against.
     pub domains: Vec<PowerDomain>,
+    /// What tells these domains and events, and those that can't be parsed, from any later state of theirs.
+    pub heads: Heads,
+    /// Names of domains that can't be parsed.
+    pub unreadable_domains: Vec<String>,
+    /// All events, as the API server has them at this moment: a cache that is behind must not add watts.
+    pub events: Vec<CurtailmentEvent>,
+    /// What can be read of the orders of events that can't be parsed.
+    pub unparsed: Vec<Order>,
     /// All profiles.
     pub profiles: Vec<AcceleratorProfile>,
     /// All workloads.
@@ -24,6 +34,8 @@ pub struct Snapshot {
     pub jobs: Vec<Arc<Job>>,
     /// All pods.
     pub pods: Vec<Arc<Pod>>,
+    /// How long a pod has been seen on its way out, by its UID, on a clock that does not step.
+    pub terminating_for: BTreeMap<String, Seconds>,
     /// All nodes.
     pub nodes: Vec<Arc<Node>>,
     /// Value of each PriorityClass.
@@ -45,9 +57,12 @@ impl Snapshot {
         self.domains.iter().find(|domain| domain.metadata.name.as_deref() == Some(name))
     }
 
-    /// All grants of all ledgers.
-    pub fn grants(&self) -> impl Iterator<Item = &Grant> {
-        let ledgers = self.domains.iter().filter_map(|domain| domain.status.as_ref()?.ledger.as_ref());
-        ledgers.flat_map(|ledger| &ledger.grants)
+    /// All grants of all ledgers, each with the root in whose ledger it is.
+    pub fn grants(&self) -> impl Iterator<Item = (&str, &Grant)> {
+        let ledgers = self
+            .domains
+            .iter()
+            .filter_map(|domain| Some((domain.metadata.name.as_deref()?, domain.status.as_ref()?.ledger.as_ref()?)));
+        ledgers.flat_map(|(root, ledger)| ledger.grants.iter().map(move |grant| (root, grant)))
     }
 }

@@ -1,9 +1,10 @@
 //! What people see: statuses as values. Written only where they differ from what is there.
 
+use super::curtail::Order;
 use super::signals::{Reading, value};
-use super::site;
+use super::site::{self, Site};
 use super::world::{Item, State, World, load_of};
-use crate::api::conditions::{self, ACCEPTED, ADMITTED, FINISHED, FRESH, WITHIN_CAP};
+use crate::api::conditions::{self, ACCEPTED, ADMITTED, FEASIBLE, FINISHED, FRESH, WITHIN_CAP};
 use crate::api::{
     AcceleratorProfile, AcceleratorProfileStatus, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase,
     PowerDomain, PowerDomainStatus,
@@ -178,8 +179,10 @@ pub fn domain(domain: &PowerDomain, world: &World, cycle: &Cycle, now: Moment) -
     let steps = &world.site.tree.get(id).spec.cap;
     status.effective_cap_watts = Some(cap.0);
     status.effective_cap_until = steps.next_change(now).and_then(time);
-    status.effective_cap_reason =
-        Some(if cap == Watts(domain.spec.cap_watts) { "spec.capWatts" } else { "spec.capSchedule" }.to_owned());
+    status.effective_cap_reason = Some(lowered_by(domain, &world.site, cap, now));
+    let low = steps.pieces(now, now + world.problem.horizon).find(|(_, _, cap)| *cap < figures.idle);
+    let (reason, text) = feasible(domain, &world.site, figures.idle, low, now);
+    conditions::set(&mut status.conditions, FEASIBLE, low.is_none(), reason, &text, generation, now);
     status.committed_watts = Some(committed.0);
     status.headroom_watts = Some((cap - committed).0);
     let below = |pool: usize| world.site.tree.chain(world.site.pools[pool].domain).any(|above| above == id);
@@ -199,6 +202,38 @@ pub fn domain(domain: &PowerDomain, world: &World, cycle: &Cycle, now: Moment) -
         status.plan_digest = Some(digest(cycle));
     }
     status
+}
+
+/// What makes a domain's cap what it is at a moment.
+fn lowered_by(domain: &PowerDomain, site: &Site, cap: Watts, at: Moment) -> String {
+    let in_force = |order: &&Order| order.from <= at && at < order.until && order.cap == cap;
+    let mut orders = site.orders.iter().filter(|order| Some(&order.domain) == domain.metadata.name.as_ref());
+    match orders.find(in_force) {
+        _ if cap == Watts(domain.spec.cap_watts) => "spec.capWatts".to_owned(),
+        Some(order) => format!("CurtailmentEvent {}", order.event),
+        None => "spec.capSchedule".to_owned(),
+    }
+}
+
+/// Can the caps that are known be kept with everything stopped? `low` is the first that can't.
+fn feasible(
+    domain: &PowerDomain,
+    site: &Site,
+    idle: Watts,
+    low: Option<(Moment, Moment, Watts)>,
+    now: Moment,
+) -> (&'static str, String) {
+    let Some((from, until, cap)) = low else {
+        return ("IdleUnderCaps", format!("{idle} are drawn with nothing running"));
+    };
+    let why = lowered_by(domain, site, cap, from);
+    let from = if from <= now { "now".to_owned() } else { format!("from {from} on") };
+    let until = if until < Moment::FAR_FUTURE { format!(" until {until}") } else { String::new() };
+    let over = idle - cap;
+    let text = format!(
+        "{idle} are drawn with nothing running, and {from}{until} the cap is {cap} by {why}: all that may be stopped is stopped, and {over} remain over it"
+    );
+    ("IdleOverCap", text)
 }
 
 /// The digest of a plan: two controllers, or two moments, can be compared by it.

@@ -2,7 +2,7 @@
 //! itself and never stops the others.
 
 use super::snapshot::Snapshot;
-use crate::api::{AcceleratorProfile, GridSignal, LLMWorkload, PowerDomain, labels};
+use crate::api::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, PowerDomain, labels};
 use crate::units::Moment;
 use crate::workloads::job;
 use futures::StreamExt;
@@ -31,6 +31,7 @@ pub struct Watch {
     signals: Store<DynamicObject>,
     workloads: Store<DynamicObject>,
     domains: Store<DynamicObject>,
+    events: Store<DynamicObject>,
     jobs: Store<Job>,
     pods: Store<Pod>,
     nodes: Store<Node>,
@@ -63,6 +64,7 @@ impl Watch {
             signals: ours(ApiResource::erase::<GridSignal>(&())),
             workloads: ours(ApiResource::erase::<LLMWorkload>(&())),
             domains: ours(ApiResource::erase::<PowerDomain>(&())),
+            events: ours(ApiResource::erase::<CurtailmentEvent>(&())),
             jobs: keep(Api::all(client.clone()), (), changed.clone()),
             pods: keep(Api::all(client.clone()), (), changed.clone()),
             nodes: keep(Api::all(client.clone()), (), changed.clone()),
@@ -74,7 +76,7 @@ impl Watch {
 
     /// Waits until every cache is filled. Until then nothing is decided.
     pub async fn ready(&self) {
-        let ours = [&self.profiles, &self.signals, &self.workloads, &self.domains];
+        let ours = [&self.profiles, &self.signals, &self.workloads, &self.domains, &self.events];
         for store in ours {
             let _ = store.wait_until_ready().await; // an error is a watch that ended, and with it this program
         }
@@ -86,7 +88,7 @@ impl Watch {
         let _ = self.config_maps.wait_until_ready().await;
     }
 
-    /// What is cached at this moment, without domains: these are read from the API server itself.
+    /// What is cached at this moment, without domains and events: these are read from the API server itself.
     #[must_use]
     pub fn snapshot(&self, now: Moment) -> (Snapshot, Vec<GridSignal>, Vec<Malformed>) {
         let mut malformed = Vec::new();

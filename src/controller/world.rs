@@ -1,15 +1,15 @@
 //! The snapshot as a problem of the core: pure, synchronous, total. What can't be served leaves with its reason.
 
 use super::config::Config;
-use super::site::{Site, device_load, matches};
+use super::site::{Site, SiteNode, device_load, matches};
 use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
-use crate::core::plan::{Fixed, Load, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
+use crate::core::plan::{Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Where a managed Job stands.
@@ -46,6 +46,8 @@ pub struct Item {
     pub pool: Option<usize>,
     /// Does it run without a grant? Then it gets one, whatever the caps say: it draws already.
     pub adopted: bool,
+    /// Until when its pods may draw though it is held; the past for one that has none.
+    pub draws_until: Moment,
 }
 
 impl Item {
@@ -102,15 +104,17 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
         }
     }
     let (mut items, refused) = items(snapshot);
+    let soon = snapshot.now + Seconds(config.stop_lead().0.max(1));
+    let mut fixed = Vec::new();
+    let mut places = Places::new(&site, snapshot);
     for item in &mut items {
         let pods = by_uid.remove(item.uid.as_str()).unwrap_or_default();
-        settle(item, snapshot, &site, &pods);
+        settle(item, snapshot, &site, &pods, soon);
+        fixed.extend(beyond(item, snapshot, &site, &pods, soon));
+        places.promise(item, &pods);
     }
-    others.extend(by_uid.into_values().flatten()); // pods of Jobs that nobody declared
     items.sort_by(|a, b| a.uid.cmp(&b.uid));
 
-    let until = snapshot.now + config.stop_lead() + Seconds(1);
-    let mut fixed = Vec::new();
     let mut workloads = Vec::new();
     for item in &items {
         match item.state {
@@ -121,26 +125,37 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
             State::Stopping | State::InDoubt | State::Unadmitted | State::Ended(_) => {
                 let Some(pool) = item.pool else { continue };
                 let load = load(item, snapshot, &site, pool);
-                fixed.push(Fixed { pool: PoolId(pool), load, until });
+                fixed.push(Fixed { pool: PoolId(pool), load, until: item.draws_until.max(soon) });
             }
         }
     }
-    let orphans: Vec<Grant> =
-        snapshot.grants().filter(|grant| items.iter().all(|item| item.uid != grant.uid)).cloned().collect();
-    for grant in &orphans {
-        if let Some(pool) = pool_of_domain(&site, &grant.domain) {
-            fixed.push(Fixed { pool: PoolId(pool), load: load_of(grant), until });
-        }
+    let known: BTreeSet<&str> = items.iter().map(|item| item.uid.as_str()).collect();
+    let orphans: Vec<Grant> = snapshot
+        .grants()
+        .filter(|(_, grant)| !known.contains(grant.uid.as_str()))
+        .map(|(_, grant)| grant.clone())
+        .collect();
+    for (root, grant) in snapshot.grants().filter(|(_, grant)| !known.contains(grant.uid.as_str())) {
+        let Some(pool) = site.pool_of_domain(&grant.domain, root) else { continue };
+        // what is left of its pods draws out of what was granted to it
+        let pods = by_uid.remove(grant.uid.as_str()).unwrap_or_default();
+        let left = load_of(grant);
+        let until = pods.iter().map(|pod| gone_by(pod, snapshot, soon)).max().unwrap_or(soon);
+        fixed.push(Fixed { pool: PoolId(pool), load: left, until: until.max(soon) });
+        fixed.extend(excess(left, pool, snapshot, &site, &pods, soon));
     }
+    others.extend(by_uid.into_values().flatten()); // pods of Jobs that nobody declared
     fixed.extend(undeclared(snapshot, &site, &others));
     fixed.extend(closed(&site, snapshot));
+    let mut pools = site.pools.clone();
+    places.put_into(&mut pools);
     let problem = Problem {
         now: snapshot.now,
         seed: 0,
         slot: config.slot(),
         horizon,
         tree: site.tree.clone(),
-        pools: site.pools.clone(),
+        pools,
         supplies: site.supplies.clone(),
         delay_cost_per_hour: 0,
         workloads,
@@ -155,18 +170,30 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
 fn items(snapshot: &Snapshot) -> (Vec<Item>, Vec<(LLMWorkload, String)>) {
     let mut refused = Vec::new();
     let mut by_job: BTreeMap<(String, String), LLMWorkload> = BTreeMap::new();
+    let jobs: BTreeMap<(&str, &str), &Arc<Job>> = snapshot
+        .jobs
+        .iter()
+        .filter_map(|job| Some(((job.metadata.namespace.as_deref()?, job.metadata.name.as_deref()?), job)))
+        .collect();
     for workload in &snapshot.workloads {
         let namespace = workload.metadata.namespace.clone().unwrap_or_default();
         let Some(reference) = &workload.spec.workload_ref else {
             refused.push((workload.clone(), "it has no workloadRef: there is nothing to start".to_owned()));
             continue;
         };
-        let exists = snapshot.jobs.iter().any(|job| {
-            job.metadata.namespace.as_deref() == Some(&namespace)
-                && job.metadata.name.as_deref() == Some(&reference.name)
-        });
-        if !exists {
+        let Some(job) = jobs.get(&(namespace.as_str(), reference.name.as_str())) else {
             refused.push((workload.clone(), format!("there is no Job {} in {namespace}", reference.name)));
+            continue;
+        };
+        if job::is_exempt(job) {
+            let text =
+                format!("Job {} is labelled {}: \"false\", so it is left alone", reference.name, labels::MANAGED);
+            refused.push((workload.clone(), text));
+            continue;
+        }
+        if job::gpus_per_pod(job) == 0 {
+            let text = format!("Job {} asks for no {}: there is nothing to plan", reference.name, labels::GPU);
+            refused.push((workload.clone(), text));
             continue;
         }
         let key = (namespace, reference.name.clone());
@@ -186,7 +213,8 @@ fn items(snapshot: &Snapshot) -> (Vec<Item>, Vec<(LLMWorkload, String)>) {
         .filter_map(|job| {
             let (namespace, name) = (job.metadata.namespace.clone()?, job.metadata.name.clone()?);
             let workload = by_job.remove(&(namespace.clone(), name));
-            let managed = job::is_managed(job, snapshot.managed_namespaces.contains(&namespace));
+            let asks = job::gpus_per_pod(job) > 0; // what needs no accelerator is none of ours, whatever its namespace says
+            let managed = asks && job::is_managed(job, snapshot.managed_namespaces.contains(&namespace));
             (managed || workload.is_some()).then(|| Item {
                 uid: job.metadata.uid.clone().unwrap_or_default(),
                 job: job.clone(),
@@ -195,6 +223,7 @@ fn items(snapshot: &Snapshot) -> (Vec<Item>, Vec<(LLMWorkload, String)>) {
                 grant: None,
                 pool: None,
                 adopted: false,
+                draws_until: Moment(i64::MIN),
             })
         })
         .collect();
@@ -202,17 +231,21 @@ fn items(snapshot: &Snapshot) -> (Vec<Item>, Vec<(LLMWorkload, String)>) {
 }
 
 /// Finds where an item stands from its Job, its grant and its pods; the most that any of them says.
-fn settle(item: &mut Item, snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>]) {
-    item.grant = snapshot.grants().find(|grant| grant.uid == item.uid).cloned();
+fn settle(item: &mut Item, snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>], soon: Moment) {
+    let found = snapshot.grants().find(|(_, grant)| grant.uid == item.uid);
+    item.grant = found.map(|(_, grant)| grant.clone());
+    item.draws_until = pods.iter().map(|pod| gone_by(pod, snapshot, soon)).max().unwrap_or(Moment(i64::MIN));
     let bound = pods.iter().find_map(|pod| site.node(job::node(pod)?)).map(|node| node.pool);
-    let granted = item.grant.as_ref().and_then(|grant| pool_of_domain(site, &grant.domain));
+    let granted = found.and_then(|(root, grant)| site.pool_of_domain(&grant.domain, root));
     let asked = || {
         let selector = item.job.spec.as_ref()?.template.spec.as_ref()?.node_selector.as_ref()?;
         site.selectors.iter().position(|labels| !labels.is_empty() && matches(labels, selector))
     };
     item.pool = bound.or(granted).or_else(asked);
-    // a pod that is not bound may be bound at any moment, so for what is held it counts; what runs is known by its nodes
-    let draws = if job::is_suspended(&item.job) { !pods.is_empty() } else { bound.is_some() };
+    // A pod that is not bound may be bound at any moment, so for what is held it counts. What runs is known by its nodes, and
+    // on a node of no domain it runs too: it is not ours to stop.
+    let is_bound = pods.iter().any(|pod| job::node(pod).is_some());
+    let draws = if job::is_suspended(&item.job) { !pods.is_empty() } else { is_bound };
     item.state = match (job::end(&item.job), job::is_suspended(&item.job), draws, item.grant.is_some()) {
         (Some(end), ..) => State::Ended(end),
         (None, false, false, false) => State::Unadmitted,
@@ -227,8 +260,63 @@ fn settle(item: &mut Item, snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>])
     item.adopted = item.state == State::Running && item.grant.is_none();
 }
 
-fn pool_of_domain(site: &Site, domain: &str) -> Option<usize> {
-    site.pools.iter().position(|pool| site.tree.get(pool.domain).spec.name == domain)
+/// How long a pod outlives its grace at most, before it is taken to stay: the kubelet's own delay, and that of its word's way
+/// here.
+const GRACE_MARGIN: Seconds = Seconds(15);
+
+/// When a pod is gone at the latest: by the end of its grace, or after the lead where it was not told to go yet. One that
+/// outstays its grace (its node is not there to end it) draws until it is seen to be gone.
+fn gone_by(pod: &Pod, snapshot: &Snapshot, soon: Moment) -> Moment {
+    let terminating = pod.metadata.uid.as_ref().and_then(|uid| snapshot.terminating_for.get(uid));
+    let Some(already) = terminating else { return soon };
+    let left = Seconds(pod.metadata.deletion_grace_period_seconds.unwrap_or(0)) + GRACE_MARGIN - *already;
+    if left < Seconds::ZERO { Moment::FAR_FUTURE } else { snapshot.now + left.max(Seconds(1)) }
+}
+
+/// What an item's pods draw beyond what it is charged with: on nodes of other pools, or more of them than it asks for.
+fn beyond(item: &Item, snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>], soon: Moment) -> Vec<Fixed> {
+    let charged = match (item.pool, item.state) {
+        (None, _) | (_, State::Waiting) => Load::default(),
+        (Some(pool), _) => load(item, snapshot, site, pool),
+    };
+    excess(charged, item.pool.unwrap_or(usize::MAX), snapshot, site, pods, soon)
+}
+
+/// What of some pods is not covered by what is charged for them in one pool. What is about to go counts as the excess first.
+fn excess(
+    charged: Load,
+    pool: usize,
+    snapshot: &Snapshot,
+    site: &Site,
+    pods: &[&Arc<Pod>],
+    soon: Moment,
+) -> Vec<Fixed> {
+    let mut left = charged.accelerators;
+    let mut stay_first: Vec<(Moment, &SiteNode, u32)> = pods
+        .iter()
+        .filter_map(|pod| {
+            let node = site.node(job::node(pod)?)?;
+            let until = if pod.metadata.deletion_timestamp.is_some() {
+                gone_by(pod, snapshot, soon)
+            } else {
+                Moment::FAR_FUTURE
+            };
+            Some((until, node, pod.spec.as_ref().map_or(0, job::gpus)))
+        })
+        .collect();
+    stay_first.sort_by_key(|(until, _, _)| std::cmp::Reverse(*until));
+    let mut fixed = Vec::new();
+    for (until, node, gpus) in stay_first {
+        if node.pool == pool && gpus <= left {
+            left -= gpus;
+            continue;
+        }
+        let class = crate::api::WorkloadClass::default();
+        let device = device_load(&snapshot.profiles, &site.models[node.pool], class, None);
+        let load = Load { watts: device.times(gpus), accelerators: gpus, hosts: 1 };
+        fixed.push(Fixed { pool: PoolId(node.pool), load, until });
+    }
+    fixed
 }
 
 pub(super) fn load_of(grant: &Grant) -> Load {
@@ -244,6 +332,7 @@ pub(super) fn load(item: &Item, snapshot: &Snapshot, site: &Site, pool: usize) -
     let accelerators = pods.saturating_mul(each);
     let own = Load { watts: device.times(accelerators), accelerators, hosts: pods };
     match item.grant.as_ref().map(load_of) {
+        Some(granted) if site.is_lost(pool) => granted, // on what, is not known any more
         Some(granted) => Load {
             watts: own.watts.max(granted.watts),
             accelerators: own.accelerators.max(granted.accelerators),
@@ -259,7 +348,10 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
     let (created, started) = job::times(&item.job);
     let arrival = created.unwrap_or(now);
     let unknown = i64::from(config.default_expected_duration_seconds);
-    let expected = Seconds(spec.expected_duration_seconds.unwrap_or(unknown).max(1));
+    // what has no checkpoint begins anew after a stop
+    let done = spec.checkpoint.map_or(Seconds::ZERO, |_| job::done(&item.job));
+    let whole = Seconds(spec.expected_duration_seconds.unwrap_or(unknown).max(1));
+    let expected = (whole - done).max(Seconds(1));
     let running = item
         .pool
         .filter(|_| item.state == State::Running)
@@ -273,7 +365,7 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
         None => expected,
     };
     let deadline = spec.deadline.as_ref().map(|time| Moment(time.0.as_second()));
-    let delayed = spec.max_delay_seconds.map(|delay| arrival + expected + Seconds(delay));
+    let delayed = spec.max_delay_seconds.map(|delay| arrival + whole + Seconds(delay));
     let protected = |labels: Option<&BTreeMap<String, String>>| {
         labels.and_then(|all| all.get(labels::PROTECTED)).is_some_and(|v| v == "true")
     };
@@ -300,19 +392,67 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
     }
 }
 
-/// The pools whose open nodes could hold all its pods if they were empty, and that its own nodeSelector allows.
+/// The pools whose open nodes could hold all its pods if they were empty, and that its own nodeSelector allows. Those under
+/// roots that are enforced, as far as there are any, and of these the ones that may be started in.
 fn choices(item: &Item, snapshot: &Snapshot, site: &Site) -> Vec<PoolChoice> {
     let own = job::own_selector(&item.job);
     let (pods, each) = (job::pods(&item.job), job::gpus_per_pod(&item.job).max(1));
-    let enforced = !site.enforced.is_empty();
-    (0..site.pools.len())
-        .filter(|pool| !enforced || site.is_enforced(*pool))
+    let all: Vec<usize> = (0..site.pools.len())
         .filter(|pool| {
             let nodes = site.nodes.iter().filter(|node| node.pool == *pool && node.open && matches(&own, &node.labels));
             nodes.map(|node| node.gpus / each).sum::<u32>() >= pods
         })
+        .collect();
+    let best = all.iter().map(|pool| (site.is_enforced(*pool), site.pools[*pool].frozen.is_none())).max();
+    all.into_iter()
+        .filter(|pool| Some((site.is_enforced(*pool), site.pools[*pool].frozen.is_none())) == best)
         .map(|pool| PoolChoice { pool: PoolId(pool), load: load(item, snapshot, site, pool) })
         .collect()
+}
+
+/// Free accelerators of each open node: less what its pods hold, and less what was granted to pods that are not bound yet.
+struct Places {
+    /// By pool.
+    free: BTreeMap<usize, Vec<u32>>,
+    /// Pods that are to come, and what each needs on one node.
+    promised: Vec<(usize, Load)>,
+}
+
+impl Places {
+    fn new(site: &Site, snapshot: &Snapshot) -> Self {
+        let mut used: BTreeMap<&str, u32> = BTreeMap::new();
+        for pod in snapshot.pods.iter().filter(|pod| job::is_alive(pod)) {
+            if let Some(node) = job::node(pod) {
+                *used.entry(node).or_default() += pod.spec.as_ref().map_or(0, job::gpus);
+            }
+        }
+        let mut free: BTreeMap<usize, Vec<u32>> = (0..site.pools.len()).map(|pool| (pool, Vec::new())).collect();
+        for node in site.nodes.iter().filter(|node| node.open) {
+            let left = node.gpus.saturating_sub(used.get(node.name.as_str()).copied().unwrap_or(0));
+            free.entry(node.pool).or_default().push(left);
+        }
+        Self { free, promised: Vec::new() }
+    }
+
+    /// Keeps the places of an item that is started or is being started, as far as its pods are not bound yet.
+    fn promise(&mut self, item: &Item, pods: &[&Arc<Pod>]) {
+        let (Some(pool), State::Running | State::InDoubt) = (item.pool, item.state) else { return };
+        let bound =
+            pods.iter().filter(|pod| job::node(pod).is_some() && pod.metadata.deletion_timestamp.is_none()).count();
+        let missing = job::pods(&item.job).saturating_sub(u32::try_from(bound).unwrap_or(u32::MAX));
+        let accelerators = missing.saturating_mul(job::gpus_per_pod(&item.job));
+        self.promised.push((pool, Load { watts: Watts::ZERO, accelerators, hosts: missing }));
+    }
+
+    fn put_into(self, pools: &mut [Pool]) {
+        for (pool, free) in self.free {
+            pools[pool].places = Some(free);
+        }
+        for (pool, load) in self.promised {
+            // where they do not find room, theirs is not room for others either: the scheduler has them in its queue
+            let _ = pools[pool].take_places(load);
+        }
+    }
 }
 
 /// Pods on accelerators that nobody declared: they draw all the same.

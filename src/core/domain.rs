@@ -8,8 +8,10 @@
 //!      pools     pools
 //! ```
 
+mod curtailment;
 mod schedule;
 mod tree;
 
+pub use curtailment::Target;
 pub use schedule::{CapSchedule, CapWindow, ScheduleError};
 pub use tree::{Domain, DomainId, DomainSpec, DomainTree, TreeError};

@@ -2,6 +2,7 @@
 //!
 //! Units are in the names. A power is an integer of watts or a text with its unit (`34 kW`), a duration a text (`15m`).
 
+use crate::api::BaselineMethod;
 use crate::signals::Format;
 use crate::units::{Moment, Seconds, Watts};
 use serde::{Deserialize, Deserializer};
@@ -365,20 +366,31 @@ pub struct Checkpoint {
     pub cost_seconds: u32,
 }
 
-/// A time at which a domain must draw less.
+/// A time at which a domain must draw less: the spec of a `CurtailmentEvent`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Event {
     /// Which domain.
     pub domain: String,
-    /// From when on.
-    #[serde(deserialize_with = "moment")]
-    pub start: Moment,
+    /// From when on; the start of the scenario if not said.
+    #[serde(deserialize_with = "maybe_moment", default)]
+    pub start: Option<Moment>,
     /// Until when.
     #[serde(deserialize_with = "moment")]
     pub end: Moment,
     /// To what: one of `capWatts`, `reduceWatts`, `reducePercent`.
     pub target: BTreeMap<String, serde_yaml::Value>,
+    /// What a reduction counts from.
+    pub baseline: Option<BaselineMethod>,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// Who ordered it, for people.
+    pub source: Option<String>,
+    /// Its name there, for people.
+    pub external_id: Option<String>,
+    /// It was called off: then it does nothing.
+    #[serde(default)]
+    pub cancelled: bool,
 }
 
 fn quarter_hour() -> Seconds {

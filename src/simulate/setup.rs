@@ -5,7 +5,8 @@
 
 use super::scenario::{Domain, Event, ForecastKind, ForecastName, Scenario, ScenarioPool, Signal, Window};
 use super::work::{self, Job};
-use crate::core::domain::{CapSchedule, CapWindow, DomainSpec, DomainTree};
+use crate::api::BaselineMethod;
+use crate::core::domain::{CapSchedule, CapWindow, DomainSpec, DomainTree, Target};
 use crate::core::forecast::Forecast;
 use crate::core::plan::Pool;
 use crate::core::steps::Steps;
@@ -180,7 +181,7 @@ fn domains(document: &Document, scenario: &Scenario, start: Moment, end: Moment)
         });
     }
     for (i, event) in scenario.events.iter().enumerate() {
-        curtail(document, event, i, domains, &mut specs)?;
+        curtail(document, event, i, start, domains, &mut specs)?;
     }
     DomainTree::new(specs).map_err(|error| {
         let i = domains.iter().rposition(|domain| domain.name == error.domain()).unwrap_or(0);
@@ -218,6 +219,7 @@ fn curtail(
     document: &Document,
     event: &Event,
     i: usize,
+    begins: Moment,
     domains: &[Domain],
     specs: &mut [DomainSpec],
 ) -> Result<(), YamlError> {
@@ -225,10 +227,14 @@ fn curtail(
     let Some(at) = domains.iter().position(|domain| domain.name == event.domain) else {
         return Err(document.error(&field("domain"), format!("there is no domain `{}`", event.domain)));
     };
-    if event.end <= event.start {
+    let start = event.start.unwrap_or(begins);
+    if event.end <= start {
         return Err(document.error(&field("end"), "is not after its start"));
     }
-    let nominal = domains[at].cap_watts;
+    if event.baseline == Some(BaselineMethod::Committed) {
+        let what = "only Cap is simulated: what is committed is not known before the run";
+        return Err(document.error(&field("baseline"), what));
+    }
     let mut targets = event.target.iter();
     let (Some((name, value)), None) = (targets.next(), targets.next()) else {
         return Err(document.error(&field("target"), "takes one of capWatts, reduceWatts, reducePercent"));
@@ -237,10 +243,10 @@ fn curtail(
         super::scenario::parse_watts(value).map_err(|what| document.error(&field(&format!("target.{name}")), what))
     };
     let target = match name.as_str() {
-        "capWatts" => watts(value)?,
-        "reduceWatts" => nominal - watts(value)?,
+        "capWatts" => Target::Cap(watts(value)?),
+        "reduceWatts" => Target::ReduceWatts(watts(value)?),
         "reducePercent" => match value.as_u64().and_then(|percent| u32::try_from(percent).ok()) {
-            Some(percent) if percent <= 100 => nominal - nominal.percent(percent),
+            Some(percent) if percent <= 100 => Target::ReducePercent(percent),
             _ => return Err(document.error(&field("target.reducePercent"), "is not a whole number from 0 to 100")),
         },
         _ => {
@@ -248,9 +254,12 @@ fn curtail(
             return Err(document.error(&field(&format!("target.{name}")), what));
         }
     };
+    if event.cancelled {
+        return Ok(());
+    }
     // a cap below the baseline can't be kept by us, and a real emergency is never refused: all of ours stops
-    let lowest = target.max(specs[at].baseline);
-    specs[at].cap.update(event.start, event.end, |cap| cap.min(lowest));
+    let lowest = target.resolve(domains[at].cap_watts).max(specs[at].baseline);
+    specs[at].cap.update(start, event.end, |cap| cap.min(lowest));
     Ok(())
 }
 
@@ -281,6 +290,8 @@ fn pools(document: &Document, pools: &[ScenarioPool], tree: &DomainTree) -> Resu
                 nodes: pool.nodes,
                 idle: pool.host_idle_watts.times(pool.nodes),
                 host_extra: pool.host_watts - pool.host_idle_watts,
+                places: None,
+                frozen: None,
             })
         })
         .collect()

@@ -83,6 +83,22 @@ pub fn gpus(pod: &PodSpec) -> u32 {
     together.max(first)
 }
 
+/// The status of a held Job without the Job controller's word that it has seen the hold, and without its startTime; none
+/// where neither is there.
+#[must_use]
+pub fn unsaid(job: &Job) -> Option<serde_json::Value> {
+    if !is_seen_as_suspended(job) && times(job).1.is_none() {
+        return None;
+    }
+    let mut conditions = job.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    for condition in conditions.iter_mut().filter(|condition| condition.type_ == "Suspended") {
+        condition.status = "False".to_owned();
+        condition.reason = Some("Starting".to_owned());
+        condition.message = Some("it has been granted its watts".to_owned());
+    }
+    Some(serde_json::json!({"startTime": null, "conditions": conditions}))
+}
+
 /// Is a pod still there to draw power: not ended, and not gone? Terminating ones are.
 #[must_use]
 pub fn is_alive(pod: &Pod) -> bool {
@@ -228,24 +244,48 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
     (workload, errors)
 }
 
-/// Why a Job is never managed, whatever refers to it: its owner says so, or it asks for no accelerators, so nothing of it
-/// is counted and there is nothing to wait for. None where it may be managed.
-#[must_use]
-pub fn exempt(job: &Job) -> Option<&'static str> {
-    if label(job, labels::MANAGED) == Some("false") {
-        return Some("its Job is exempt by its label heliotrope.dev/managed: \"false\"");
-    }
-    (gpus_per_pod(job) == 0).then_some("its Job asks for no accelerators (nvidia.com/gpu): it is left alone")
-}
-
-/// Does a person want this Job managed: by its own label, or by its namespace's? Never one that is exempt.
+/// Does a person want this Job managed: by its own label, or by its namespace's? Never one that is exempt, or that asks for
+/// no accelerators: nothing of it is counted.
 #[must_use]
 pub fn is_managed(job: &Job, namespace_is: bool) -> bool {
-    exempt(job).is_none() && (namespace_is || label(job, labels::MANAGED) == Some("true"))
+    let wanted = namespace_is || label(job, labels::MANAGED) == Some("true");
+    wanted && !is_exempt(job) && gpus_per_pod(job) > 0
 }
 
 fn label<'a>(job: &'a Job, key: &str) -> Option<&'a str> {
     job.metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Work that is behind its last checkpoint, by our own note; nothing where there is none.
+#[must_use]
+pub fn done(job: &Job) -> Seconds {
+    noted(job).map_or(Seconds::ZERO, |(done, _)| done)
+}
+
+/// The note of [`done`] with the run that began at `started` added, up to the last whole interval of its checkpoints. A run
+/// is added once, however often it is noted.
+#[must_use]
+pub fn note_of_done(job: &Job, checkpoint: Checkpoint, now: Moment) -> Option<String> {
+    let (_, started) = times(job);
+    let started = started?;
+    let (before, last) = noted(job).unwrap_or((Seconds::ZERO, Moment(i64::MIN)));
+    if started <= last {
+        return None;
+    }
+    let ran = (now - started).0.max(0);
+    let kept = ran - ran % checkpoint.interval_seconds.max(1);
+    Some(format!("{}@{}", before.0.saturating_add(kept), started.0))
+}
+
+fn noted(job: &Job) -> Option<(Seconds, Moment)> {
+    let (done, started) = job.metadata.annotations.as_ref()?.get(labels::DONE)?.split_once('@')?;
+    Some((Seconds(done.parse().ok().filter(|done| *done >= 0)?), Moment(started.parse().ok()?)))
+}
+
+/// Does a person want this Job left alone, whatever else says that it is ours?
+#[must_use]
+pub fn is_exempt(job: &Job) -> bool {
+    label(job, labels::MANAGED) == Some("false")
 }
 
 #[cfg(test)]
@@ -365,14 +405,29 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_accelerators_and_one_that_says_no_are_exempt_whatever_else_is_said() {
+    fn a_job_without_accelerators_and_one_that_says_no_are_left_alone() {
         let none = json!({"/spec/template/spec/containers": [{"name": "a"}],
             "/metadata/labels": {"heliotrope.dev/managed": "true"}});
-        assert!(!is_managed(&job(none.clone()), true));
-        assert!(exempt(&job(none)).unwrap().contains("no accelerators"));
+        assert!(!is_managed(&job(none), true));
         let no = json!({"/metadata/labels": {"heliotrope.dev/managed": "false"}});
-        assert!(exempt(&job(no)).unwrap().contains("\"false\""));
-        assert_eq!(exempt(&job(json!({}))), None);
+        assert!(is_exempt(&job(no.clone())) && !is_managed(&job(no), true));
+        assert!(!is_exempt(&job(json!({}))));
+    }
+
+    #[test]
+    fn work_behind_a_checkpoint_is_noted_once_for_each_run() {
+        let start = jiff::Timestamp::from_second(1_000_000).unwrap().to_string();
+        let checkpoint = Checkpoint { interval_seconds: 600, cost_seconds: 30 };
+        let mut job = job(json!({"/status": {"startTime": start}}));
+        let note = note_of_done(&job, checkpoint, Moment(1_000_000 + 3599)).unwrap();
+        assert_eq!(note, "3000@1000000");
+        job.metadata.annotations = Some(BTreeMap::from([(labels::DONE.to_owned(), note)]));
+        assert_eq!(done(&job), Seconds(3000));
+        assert_eq!(note_of_done(&job, checkpoint, Moment(1_000_000 + 9999)), None, "the same run again");
+        job.status.as_mut().unwrap().start_time = Some(Time(jiff::Timestamp::from_second(2_000_000).unwrap()));
+        assert_eq!(note_of_done(&job, checkpoint, Moment(2_000_600)).unwrap(), "3600@2000000");
+        job.metadata.annotations = Some(BTreeMap::from([(labels::DONE.to_owned(), "much@x".to_owned())]));
+        assert_eq!(done(&job), Seconds::ZERO);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn cases() -> Vec<Case> {
     grid_signals(&mut cases);
     accelerator_profiles(&mut cases);
     llm_workloads(&mut cases);
+    curtailment_events(&mut cases);
     cases.0
 }
 
@@ -128,4 +129,83 @@ fn llm_workloads(cases: &mut Cases) {
     );
     cases.accepted(kind, json!({"replicas": {"min": 2, "max": 2}}));
     cases.refused(kind, json!({"replicas": {"min": 1, "max": 2}}), "elastic width is not served yet");
+}
+
+/// An event on the site until three o'clock, with this target; `with` is merged into its spec.
+pub fn event(target: Value, with: Value) -> Value {
+    let mut spec = json!({"domain": "site", "end": "2026-12-01T15:00:00Z", "target": target});
+    spec.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    spec
+}
+
+fn curtailment_events(cases: &mut Cases) {
+    let kind = "CurtailmentEvent";
+    let cap = || json!({"capWatts": 24000});
+    cases.accepted(kind, event(cap(), json!({})));
+    cases.accepted(
+        kind,
+        event(cap(), json!({"start": "2026-12-01T12:00:00Z", "reason": "peak", "source": "KPX", "externalId": "7"})),
+    );
+    cases.accepted(kind, event(json!({"reduceWatts": 10000}), json!({"baseline": "Committed"})));
+    cases.accepted(kind, event(json!({"reducePercent": 100}), json!({"baseline": "Cap"})));
+    for start in ["2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z", "2026-12-01T16:00:00+01:00"] {
+        cases.refused(kind, event(cap(), json!({"start": start})), "end must be after start");
+    }
+    let one = "exactly one of capWatts, reduceWatts, reducePercent";
+    cases.refused(kind, event(json!({}), json!({})), one);
+    cases.refused(kind, event(json!({"capWatts": 24000, "reducePercent": 30}), json!({})), one);
+    cases.refused(kind, event(json!({"reduceWatts": 24000, "reducePercent": 30}), json!({})), one);
+    cases.refused(kind, event(cap(), json!({"baseline": "Cap"})), "capWatts is absolute: leave baseline out");
+}
+
+/// What becomes of an event: its spec before and after, and part of the message with which the change is refused.
+pub fn changes_of_events() -> Vec<(Value, Value, Option<&'static str>)> {
+    let cap = || json!({"capWatts": 24000});
+    let start = json!({"start": "2026-12-01T12:00:00Z"});
+    let plain = event(cap(), start.clone());
+    let with = |more: Value| {
+        let mut spec = plain.clone();
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let at_once = event(cap(), json!({}));
+    let percent = event(
+        json!({"reducePercent": 30}),
+        json!({"baseline": "Cap", "reason": "peak", "source": "KPX", "externalId": "7"}),
+    );
+    let changed = |field: &str, to: Value| {
+        let mut spec = percent.clone();
+        match to {
+            Value::Null => spec.as_object_mut().unwrap().remove(field),
+            to => spec.as_object_mut().unwrap().insert(field.to_owned(), to),
+        };
+        spec
+    };
+    let (order, record) = ("what an event orders can't be changed", "are part of the record");
+    let mut all = vec![
+        (plain.clone(), plain.clone(), None),
+        (plain.clone(), with(json!({"cancelled": true})), None),
+        (with(json!({"cancelled": true})), plain.clone(), Some("a cancelled event stays cancelled")),
+        (with(json!({"cancelled": true})), with(json!({"cancelled": true})), None),
+        (plain.clone(), with(json!({"end": "2026-12-01T14:00:00Z"})), None),
+        (plain.clone(), with(json!({"end": "2026-12-01T15:00:01Z"})), Some("end can only be brought forward")),
+        (plain.clone(), with(json!({"end": "2026-12-01T11:00:00Z"})), Some("end must be after start")),
+        (plain.clone(), with(json!({"domain": "row-a"})), Some(order)),
+        (plain.clone(), with(json!({"start": "2026-12-01T13:00:00Z"})), Some(order)),
+        (plain.clone(), at_once.clone(), Some(order)),
+        (at_once, plain.clone(), Some(order)),
+        (plain.clone(), with(json!({"target": {"capWatts": 23999}})), Some(order)),
+        (plain.clone(), with(json!({"target": {"reducePercent": 30}})), Some(order)),
+        (plain.clone(), with(json!({"reason": "peak"})), Some(record)),
+    ];
+    for (field, to, said) in [
+        ("baseline", json!("Committed"), order),
+        ("reason", json!("other"), record),
+        ("source", json!("other"), record),
+        ("externalId", json!("8"), record),
+    ] {
+        all.push((percent.clone(), changed(field, to), Some(said)));
+        all.push((percent.clone(), changed(field, Value::Null), Some(said)));
+    }
+    all
 }

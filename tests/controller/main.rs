@@ -5,6 +5,7 @@
 
 mod cap;
 mod cluster;
+mod curtail;
 mod guard;
 mod moves;
 mod observe;

@@ -12,6 +12,8 @@
 
 mod server;
 
+use heliotrope::api::PowerDomain;
+use heliotrope::controller::apply::head;
 use heliotrope::controller::config::Config;
 use heliotrope::controller::enforce::{Pace, enforce};
 use heliotrope::controller::snapshot::Snapshot;
@@ -95,10 +97,12 @@ impl Controller {
     fn begin(&mut self, wire: &Wire, cluster: &Cluster, view: usize) {
         self.view = view;
         let seen = &cluster.past[view];
-        let domains = [cluster.root.clone(), row("a"), row("b")];
+        let domains = std::iter::once(&cluster.root).chain(&cluster.rows).cloned();
+        let domains: Vec<PowerDomain> = domains.map(|domain| serde_json::from_value(domain).unwrap()).collect();
         let snapshot = Snapshot {
+            heads: domains.iter().map(|domain| head(&domain.metadata)).collect(),
             now: Moment(1_767_225_600 + i64::try_from(cluster.past.len()).unwrap()),
-            domains: domains.into_iter().map(|domain| serde_json::from_value(domain).unwrap()).collect(),
+            domains,
             jobs: seen.jobs.clone(),
             pods: seen.pods.clone(),
             nodes: vec![node("a"), node("b")],
@@ -247,6 +251,11 @@ async fn step(
             cluster.cap(IDLE + room * JOB + 100);
             format!("room for {room}")
         }
+        90..92 if cluster.jobs.len() > 1 => {
+            let name = any_job(chance, cluster);
+            cluster.delete(&name);
+            format!("a person deletes {name}")
+        }
         _ => {
             let name = any_job(chance, cluster);
             cluster.hold(&name);
@@ -260,7 +269,7 @@ async fn walk(seed: u64) -> Result<(), String> {
     let mut chance = Chance { seed, drawn: 0 };
     let room = 1 + i64::try_from(chance.below(2)).unwrap();
     let jobs: Vec<Value> = ["x", "y", "z"].map(job).into();
-    let mut cluster = Cluster::new(root(room), jobs);
+    let mut cluster = Cluster::new(root(room), vec![row("a"), row("b")], jobs);
     let wire: Wire = Arc::new(Mutex::new(Vec::new()));
     let mut controllers = [Controller::default(), Controller::default()];
     let (mut story, mut watcher) = (Vec::new(), Watcher::default());

@@ -55,6 +55,7 @@ pub struct View {
 /// The cluster.
 pub struct Cluster {
     pub root: Value,
+    pub rows: Vec<Value>,
     pub jobs: BTreeMap<String, Value>,
     pub pods: BTreeMap<String, Value>,
     version: u64,
@@ -66,11 +67,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(root: Value, jobs: Vec<Value>) -> Self {
+    pub fn new(root: Value, rows: Vec<Value>, jobs: Vec<Value>) -> Self {
         let jobs: BTreeMap<String, Value> =
             jobs.into_iter().map(|job| (job["metadata"]["name"].as_str().unwrap().to_owned(), job)).collect();
         let mut cluster =
-            Self { root, seen: jobs.clone(), jobs, pods: BTreeMap::new(), version: 1, past: Vec::new(), made: 0 };
+            Self { root, rows, seen: jobs.clone(), jobs, pods: BTreeMap::new(), version: 1, past: Vec::new(), made: 0 };
         cluster.root["metadata"]["resourceVersion"] = json!("1");
         cluster.remember();
         cluster
@@ -90,12 +91,6 @@ impl Cluster {
 
     fn write(&mut self, name: &str, mut job: Value) -> Value {
         job["metadata"]["resourceVersion"] = self.next();
-        if job["spec"]["suspend"] == false && self.jobs[name]["spec"]["suspend"] == true {
-            // The Job controller is taken to hear of a start before it hears of a suspension a whole cycle later;
-            // beyond that it may be behind as it likes.
-            condition(&mut job, "Suspended", "False");
-            self.seen.insert(name.to_owned(), job.clone());
-        }
         self.jobs.insert(name.to_owned(), job.clone());
         self.remember();
         job
@@ -104,6 +99,7 @@ impl Cluster {
     /// Changes the root's spec, as a person does.
     pub fn cap(&mut self, watts: i64) {
         self.root["spec"]["capWatts"] = json!(watts);
+        self.root["metadata"]["generation"] = json!(self.root["metadata"]["generation"].as_i64().unwrap_or(1) + 1);
         self.root["metadata"]["resourceVersion"] = self.next();
     }
 
@@ -112,6 +108,23 @@ impl Cluster {
         let mut job = self.jobs[name].clone();
         job["spec"]["suspend"] = json!(true);
         self.write(name, job);
+    }
+
+    /// A person deletes a Job: its pods are told to go.
+    pub fn delete(&mut self, name: &str) {
+        let job = self.jobs.remove(name).unwrap();
+        self.seen.remove(name);
+        let uid = &job["metadata"]["uid"];
+        self.pods.retain(|_, pod| {
+            pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] != *uid
+                || pod["spec"]["nodeName"].is_string()
+        });
+        for pod in self.pods.values_mut() {
+            if pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] == *uid {
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+        }
+        self.remember();
     }
 
     /// Serves a request.
@@ -139,10 +152,31 @@ impl Cluster {
                 self.root["metadata"]["resourceVersion"] = self.next();
                 (200, self.root.clone())
             }
+            ("GET", ["apis", "heliotrope.dev", "v1alpha1", "powerdomains"]) => {
+                let items: Vec<Value> = std::iter::once(&self.root)
+                    .chain(&self.rows)
+                    .map(|domain| json!({"metadata": domain["metadata"]}))
+                    .collect();
+                (
+                    200,
+                    json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items}),
+                )
+            }
+            ("GET", ["apis", "heliotrope.dev", "v1alpha1", "curtailmentevents"]) => (
+                200,
+                json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": []}),
+            ),
+            ("PATCH", ["apis", "batch", "v1", "namespaces", "default", "jobs", name, "status"]) => {
+                let Some(job) = self.jobs.get(*name).cloned() else { return missing() };
+                if request.body["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"] {
+                    return conflict();
+                }
+                let mut patched = job;
+                merge(&mut patched["status"], &request.body["status"]);
+                (200, self.write(name, patched))
+            }
             (method, ["apis", "batch", "v1", "namespaces", "default", "jobs", name]) => {
-                let Some(job) = self.jobs.get(*name).cloned() else {
-                    return (404, json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}));
-                };
+                let Some(job) = self.jobs.get(*name).cloned() else { return missing() };
                 let asked = &request.body["metadata"]["resourceVersion"];
                 let is_current = *asked == job["metadata"]["resourceVersion"];
                 match method {
@@ -236,6 +270,10 @@ impl Cluster {
         condition(&mut job, "Complete", "True");
         self.write(&name, job);
     }
+}
+
+fn missing() -> (u16, Value) {
+    (404, json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}))
 }
 
 fn conflict() -> (u16, Value) {

@@ -4,7 +4,7 @@ use super::reason::{Reason, Verdict};
 use super::victims::victims;
 use crate::core::domain::DomainId;
 use crate::core::plan::{
-    Entry, Fixed, Ledger, Load, Policy, PoolId, PowerPlan, Problem, Shortage, Workload, WorkloadId,
+    Entry, Fixed, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Shortage, Workload, WorkloadId,
 };
 use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ pub struct DomainFigures {
     pub cap: Watts,
     /// The highest draw that can still happen under what was granted: baseline, idle draw and workloads.
     pub committed: Watts,
+    /// What draws there with nothing running: baseline and idle nodes. No decision brings it lower.
+    pub idle: Watts,
 }
 
 /// What one cycle decided.
@@ -67,7 +69,8 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
             now.add(pool, load, problem.now, Moment::FAR_FUTURE);
         }
     }
-    let domains = problem.tree.iter().map(|(domain, _)| figures(problem, &now, domain)).collect();
+    let idle = Ledger::idle(problem);
+    let domains = problem.tree.iter().map(|(domain, _)| figures(problem, &now, &idle, domain)).collect();
 
     // 2. Who must stop for a cap. From here on they wait, and their watts are gone after the lead.
     let mut stopped: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
@@ -100,8 +103,11 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         }
     }
 
-    // 5. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan.
+    // 5. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan. Where there is none
+    // in the pool that it is planned into, another of its choices will do.
     let mut started: Vec<(WorkloadId, PoolId, Load)> = Vec::new();
+    let mut held: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
+    let mut pools = after.pools.clone();
     let mut ready: Vec<(&Workload, PoolId)> = after
         .workloads
         .iter()
@@ -113,11 +119,23 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         let by = workload.finish_by.unwrap_or(Moment(i64::MIN));
         (std::cmp::Reverse(workload.priority), by, workload.arrival, workload.id.clone())
     });
-    for (workload, pool) in ready {
-        let Some(load) = workload.load_in(pool) else { continue };
-        if now.fits(pool, load, problem.now, instant) {
-            now.add(pool, load, problem.now, Moment::FAR_FUTURE);
-            started.push((workload.id.clone(), pool, load));
+    for (workload, planned) in ready {
+        let mut choices = workload.choices.clone();
+        choices.sort_by_key(|choice| choice.pool != planned);
+        for PoolChoice { pool, load } in choices {
+            if !now.fits(pool, load, problem.now, instant) {
+                continue;
+            }
+            match hindrance(&mut pools[pool.0], load) {
+                Some(reason) => {
+                    held.entry(workload.id.clone()).or_insert(reason);
+                }
+                None => {
+                    now.add(pool, load, problem.now, Moment::FAR_FUTURE);
+                    started.push((workload.id.clone(), pool, load));
+                    break;
+                }
+            }
         }
     }
 
@@ -137,7 +155,10 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
                 (Some(reason), _, _) => reason.clone(),
                 (None, Some(_), _) => Reason::Starting,
                 (None, None, Some(_)) => Reason::Running,
-                (None, None, None) => waits(&after, &now, &mut planned, workload, entry),
+                (None, None, None) => match held.remove(&workload.id) {
+                    Some(reason) => reason,
+                    None => waits(&after, &now, &mut planned, workload, entry),
+                },
             };
             verdict(&after, workload, entry, reason)
         })
@@ -147,14 +168,27 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     Cycle { plan, actions: suspensions.chain(starts).collect(), verdicts, domains }
 }
 
+/// What else than watts and accelerators keeps a load out of a pool now. Takes its places there where nothing does.
+fn hindrance(pool: &mut Pool, load: Load) -> Option<Reason> {
+    if let Some(why) = &pool.frozen {
+        return Some(Reason::Frozen { pool: pool.name.clone(), why: why.clone() });
+    }
+    if pool.take_places(load) {
+        return None;
+    }
+    let each = load.accelerators.checked_div(load.hosts).unwrap_or(0);
+    Some(Reason::NoPlace { pool: pool.name.clone(), pods: load.hosts, each })
+}
+
 fn running_load(workload: &Workload) -> Option<(PoolId, Load)> {
     let pool = workload.running?.pool;
     Some((pool, workload.load_in(pool)?))
 }
 
-fn figures(problem: &Problem, now: &Ledger<'_>, domain: DomainId) -> DomainFigures {
+fn figures(problem: &Problem, now: &Ledger<'_>, idle: &Ledger<'_>, domain: DomainId) -> DomainFigures {
     let cap = problem.tree.get(domain).spec.cap.at(problem.now);
-    DomainFigures { domain, cap, committed: cap - now.free(domain, problem.now) }
+    let drawn = |ledger: &Ledger<'_>| cap - ledger.free(domain, problem.now);
+    DomainFigures { domain, cap, committed: drawn(now), idle: drawn(idle) }
 }
 
 fn each_run(workload: &Workload, entry: &Entry, now: Moment, mut f: impl FnMut(PoolId, Load, Moment, Moment)) {

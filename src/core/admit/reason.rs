@@ -29,6 +29,22 @@ pub enum Reason {
         /// How many are free.
         free: u32,
     },
+    /// There are enough accelerators, but not as many on one node as a pod needs.
+    NoPlace {
+        /// The pool.
+        pool: String,
+        /// Pods that it has.
+        pods: u32,
+        /// Accelerators that each needs on one node.
+        each: u32,
+    },
+    /// Nothing new starts there, whatever room there is.
+    Frozen {
+        /// The pool.
+        pool: String,
+        /// Why.
+        why: String,
+    },
     /// There is room, but supply will be cheaper or greener.
     GreenerSupplyLater {
         /// Intensity now, where there is a carbon signal.
@@ -79,6 +95,8 @@ impl Reason {
             Self::Starting => "Starting",
             Self::NoHeadroom { .. } => "NoHeadroom",
             Self::NoAccelerators { .. } => "NoAccelerators",
+            Self::NoPlace { .. } => "NoPlace",
+            Self::Frozen { .. } => "Frozen",
             Self::GreenerSupplyLater { .. } => "GreenerSupplyLater",
             Self::RoomIsPromised { .. } => "RoomIsPromised",
             Self::CapFell { .. } => "CapFell",
@@ -100,6 +118,13 @@ impl std::fmt::Display for Reason {
             Self::NoAccelerators { pool, needs, free } => {
                 write!(f, "needs {needs} accelerators, {free} free in {pool}")
             }
+            Self::NoPlace { pool, pods, each } => {
+                write!(
+                    f,
+                    "needs {each} accelerators on one node for each of its {pods} pods; what is free in {pool} is scattered"
+                )
+            }
+            Self::Frozen { pool, why } => write!(f, "nothing new starts in {pool}: {why}"),
             Self::GreenerSupplyLater { now, planned, saves_permille } => {
                 f.write_str("waits for greener supply")?;
                 if let (Some(now), Some(planned)) = (now, planned) {

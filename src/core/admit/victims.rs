@@ -8,12 +8,12 @@ use crate::units::{Seconds, Watts};
 /// The workloads to stop, each with its reason, so that within `lead` every domain is under the lowest cap that it
 /// has in that time. As few and as cheap ones as a greedy choice finds; protected ones never.
 ///
-/// What is already stopping counts as gone by the end of the lead.
+/// What is already stopping counts as gone by the end of the lead, unless it is known to draw for longer.
 pub(super) fn victims(problem: &Problem, lead: Seconds) -> Vec<(usize, Reason)> {
     // A second at least: the cap that holds now is one of those that count.
     let until = problem.now + Seconds(lead.0.max(1));
     let mut ledger = Ledger::idle(problem);
-    for fixed in problem.fixed.iter().filter(|fixed| fixed.until > problem.now + lead) {
+    for fixed in problem.fixed.iter().filter(|fixed| fixed.until > until) {
         ledger.add(fixed.pool, fixed.load, problem.now, until);
     }
     let running: Vec<usize> =

@@ -176,6 +176,12 @@ impl DomainTree {
         (tree, errors)
     }
 
+    /// Lowers a domain's cap throughout `[from, to)`: an order, as a curtailment is. It never raises a cap, and unlike
+    /// what a domain says of itself it may lie below the baseline: a real emergency is never refused.
+    pub fn lower(&mut self, id: DomainId, from: Moment, to: Moment, cap: Watts) {
+        self.domains[id.0].spec.cap.update(from, to, |known| known.min(cap));
+    }
+
     /// All domains, parents before children.
     pub fn iter(&self) -> impl Iterator<Item = (DomainId, &Domain)> {
         self.domains.iter().enumerate().map(|(i, domain)| (DomainId(i), domain))

@@ -67,6 +67,28 @@ pub struct Pool {
     pub idle: Watts,
     /// What a host draws more when it is in use: hostMaxWatts − hostIdleWatts.
     pub host_extra: Watts,
+    /// Free accelerators of each node that takes new pods; none where nodes are not told apart.
+    pub places: Option<Vec<u32>>,
+    /// Why nothing new starts here, whatever room there is; none where it may.
+    pub frozen: Option<String>,
+}
+
+impl Pool {
+    /// Takes the places that the pods of a load need, each on one node, the fullest that will do first. False, and nothing is
+    /// taken, where there are too few.
+    pub fn take_places(&mut self, load: Load) -> bool {
+        let Some(places) = &self.places else { return true };
+        let each = load.accelerators.checked_div(load.hosts).unwrap_or(0);
+        let mut left = places.clone();
+        for _ in 0..load.hosts {
+            match left.iter_mut().filter(|free| **free >= each).min() {
+                Some(free) => *free -= each,
+                None => return false,
+            }
+        }
+        self.places = Some(left);
+        true
+    }
 }
 
 /// What a workload adds to a pool while it runs, on top of the pool's idle draw.

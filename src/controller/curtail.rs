@@ -1,0 +1,159 @@
+//! What events order, and what became of it. Events in, values out.
+//!
+//! An order lowers its domain's cap from its start until its end or until it is cancelled; of several the lowest wins.
+//! It lowers the cap whatever the domain's baseline is: a real emergency is never refused.
+
+use super::snapshot::Snapshot;
+use super::world::World;
+use crate::api::conditions::{self, ACCEPTED, TARGET_MET};
+use crate::api::{BaselineMethod, CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomain};
+use crate::core::admit::Cycle;
+use crate::units::{Moment, Watts};
+use serde_json::Value;
+
+/// What one event orders, in absolute watts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The event's name.
+    pub event: String,
+    /// The domain that it is about.
+    pub domain: String,
+    /// From when on.
+    pub from: Moment,
+    /// Until when.
+    pub until: Moment,
+    /// What the domain may draw.
+    pub cap: Watts,
+}
+
+/// The orders of all events that are not over. What is ordered of a domain that is not there is not among them.
+#[must_use]
+pub fn orders(snapshot: &Snapshot) -> Vec<Order> {
+    let standing = snapshot.events.iter().filter(|event| !event.is_over(snapshot.now));
+    let unparsed = snapshot.unparsed.iter().filter(|order| snapshot.now < order.until).cloned();
+    standing
+        .filter_map(|event| {
+            let domain = snapshot.domain(&event.spec.domain)?;
+            let (from, until) = (event.from(), event.until());
+            let (cap, _) = resolved(event, domain)?;
+            Some(Order { event: name(event).to_owned(), domain: event.spec.domain.clone(), from, until, cap })
+        })
+        .chain(unparsed)
+        .collect()
+}
+
+/// What an event orders that can't be parsed as a whole: none where it is cancelled, or says no domain or no watts.
+/// What can't be read of its times is taken as the longest: it ends when somebody mends, cancels or deletes it.
+#[must_use]
+pub fn order_of_unparsed(object: &Value) -> Option<Order> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+    let moment = |path: &str| text(path).and_then(|text| text.parse::<Moment>().ok());
+    if object.pointer("/spec/cancelled") == Some(&Value::Bool(true)) {
+        return None;
+    }
+    let watts = object.pointer("/spec/target/capWatts").or_else(|| object.pointer("/status/targetWatts"));
+    Some(Order {
+        event: text("/metadata/name").unwrap_or_default().to_owned(),
+        domain: text("/spec/domain")?.to_owned(),
+        from: moment("/spec/start").unwrap_or(Moment(0)),
+        until: moment("/spec/end").unwrap_or(Moment::FAR_FUTURE),
+        cap: Watts(watts?.as_i64()?.max(1)),
+    })
+}
+
+fn name(event: &CurtailmentEvent) -> &str {
+    event.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The absolute cap that an event orders, and the figure that a reduction counts from. What was made once stays.
+fn resolved(event: &CurtailmentEvent, domain: &PowerDomain) -> Option<(Watts, Watts)> {
+    let status = event.status.as_ref();
+    let known = |watts: Option<i64>| watts.map(Watts);
+    let baseline = known(status.and_then(|status| status.baseline_watts)).or_else(|| {
+        match event.spec.baseline.unwrap_or_default() {
+            BaselineMethod::Cap => Some(Watts(domain.spec.cap_watts)),
+            BaselineMethod::Committed => known(domain.status.as_ref()?.committed_watts),
+        }
+    })?;
+    let cap = event.cap().or_else(|| Some(event.spec.target.order()?.resolve(baseline)))?;
+    Some((cap, baseline))
+}
+
+/// The status of an event. One that is over keeps what was last said of it.
+#[must_use]
+pub fn status(event: &CurtailmentEvent, snapshot: &Snapshot, world: &World, cycle: &Cycle) -> CurtailmentEventStatus {
+    let now = snapshot.now;
+    let generation = event.metadata.generation;
+    let old = event.status.clone().unwrap_or_default();
+    let mut status = CurtailmentEventStatus { observed_generation: generation, ..old };
+    if event.is_over(now) {
+        status.phase = Some(match old.phase {
+            Some(CurtailmentPhase::Ended) => CurtailmentPhase::Ended,
+            _ if event.spec.cancelled => CurtailmentPhase::Cancelled,
+            _ => CurtailmentPhase::Ended,
+        });
+        return status;
+    }
+    let domain = snapshot.domain(&event.spec.domain);
+    let order = domain.and_then(|domain| resolved(event, domain));
+    if let Some((cap, baseline)) = order {
+        status.target_watts = Some(cap.0);
+        status.baseline_watts = Some(baseline.0);
+    }
+    let (accepted, reason, text) = judged(event, domain, order.map(|(cap, _)| cap), snapshot, world);
+    conditions::set(&mut status.conditions, ACCEPTED, accepted, reason, &text, generation, now);
+    status.phase = Some(match accepted {
+        false => CurtailmentPhase::Refused,
+        true if now < event.from() => CurtailmentPhase::Scheduled,
+        true => CurtailmentPhase::Active,
+    });
+    let id = world.site.tree.find(&event.spec.domain);
+    let figures = cycle.domains.iter().find(|figures| Some(figures.domain) == id);
+    if let (Some(CurtailmentPhase::Active), Some((cap, _)), Some(figures)) = (status.phase, order, figures) {
+        let (committed, idle) = (figures.committed, figures.idle);
+        let started = *status.committed_at_start_watts.get_or_insert(committed.0);
+        status.delivered_watts = Some(started - committed.0);
+        let met = committed <= cap;
+        if met {
+            status.seconds_to_target.get_or_insert((now - event.begins()).0.max(0));
+        }
+        let reason = if met { "UnderTarget" } else { "AboveTarget" };
+        let text = format!("{committed} committed, {idle} of them with nothing running, target {cap}");
+        conditions::set(&mut status.conditions, TARGET_MET, met, reason, &text, generation, now);
+    }
+    status
+}
+
+/// Can an event be obeyed? With its reason, and what is worth knowing.
+fn judged(
+    event: &CurtailmentEvent,
+    domain: Option<&PowerDomain>,
+    cap: Option<Watts>,
+    snapshot: &Snapshot,
+    world: &World,
+) -> (bool, &'static str, String) {
+    let wanted = &event.spec.domain;
+    let Some(domain) = domain else {
+        let mut names: Vec<&str> = snapshot.domains.iter().filter_map(|d| d.metadata.name.as_deref()).collect();
+        names.sort_unstable();
+        let there =
+            if names.is_empty() { "there is none".to_owned() } else { format!("there are {}", names.join(", ")) };
+        return (false, "UnknownDomain", format!("there is no PowerDomain {wanted}: {there}"));
+    };
+    let site = &world.site;
+    let Some(id) = site.tree.find(wanted) else {
+        return (false, "DomainRefused", format!("PowerDomain {wanted} is refused itself: see its conditions"));
+    };
+    let Some(cap) = cap else {
+        return (false, "NoBaseline", format!("what is committed in {wanted} is not known yet: it is tried again"));
+    };
+    let own = Watts(domain.spec.cap_watts);
+    let mut text = format!("it lowers {wanted} from {own} to {cap}");
+    if cap >= own {
+        text = format!("it changes nothing: {cap} is not below the {own} that {wanted} may draw anyway");
+    }
+    if !site.enforced.contains(&site.tree.root_of(id)) {
+        text += "; the root is in Observe, so nothing is stopped for it";
+    }
+    (true, "Accepted", text)
+}
