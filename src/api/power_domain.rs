@@ -72,15 +72,17 @@ pub struct PowerDomainSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000_i64))]
     pub carbon_price_per_tonne: Option<i64>,
-    /// Observe decides everything, shows it and touches nothing. Enforce acts. On a root.
+    /// Observe decides and shows everything and touches no Job. Enforce acts. On a root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
 }
 
-/// Decide only, or act.
+/// Observe decides and shows everything and touches no Job; it writes LLMWorkloads for managed Jobs, statuses, events and
+/// its Lease. Enforce starts and suspends Jobs too.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Everything is decided and shown; nothing but our own statuses is written.
+    /// Everything is decided and shown, no Job is touched. Written are an LLMWorkload for each managed Job, statuses of our
+    /// own kinds, events, and the controller's Lease; nothing is granted.
     #[default]
     Observe,
     /// Workloads are started and suspended.

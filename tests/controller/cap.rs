@@ -32,16 +32,28 @@ fn forty(testbed: &Testbed) {
     let busy = busy as f64 / f64::from(looks);
     assert!(busy >= 5.0, "{busy:.2} of 6 places were busy");
 
-    meter.cap.store(0, Ordering::Relaxed);
+    // while it falls no more may run than before, in no row more than there is room for
     testbed.apply(&domain("site", None, IDLE_WATTS + 2 * JOB_WATTS + 500, Some("Enforce"))).unwrap();
     // kwok plays a grace period of 10 s
     let down = wait("no more than two run", 40, || meter.running() <= 2);
     meter.cap.store(2, Ordering::Relaxed);
-    std::thread::sleep(Duration::from_secs(10));
+    // and no fewer: what already stops is not stopped for a second time in others. One may end by itself and be replaced.
+    let (mut two, mut looks) = (0, 0);
+    let fallen = now();
+    while now().duration_since(fallen) < Duration::from_secs(20) {
+        two += meter.running();
+        looks += 1;
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let two = two as f64 / f64::from(looks);
+    assert!(two >= 1.5, "after the fall {two:.2} of 2 places were busy");
+    wait("two run after the fall", 10, || meter.running() == 2);
     meter.cap.store(6, Ordering::Relaxed);
     testbed.apply(&domain("site", None, CAP, Some("Enforce"))).unwrap();
     let up = wait("six run again", 60, || meter.running() == 6);
-    eprintln!("{busy:.2} of 6 busy; under the fallen cap after {down:?}, filled again after {up:?}");
+    eprintln!(
+        "{busy:.2} of 6 busy, {two:.2} of 2 after the fall; under the fallen cap after {down:?}, filled again after {up:?}"
+    );
 
     wait("all are finished", 600, || finished(testbed) == 40);
     assert_eq!(meter.over(), Vec::<String>::new());
@@ -93,14 +105,19 @@ fn killed_at_ten_moments_it_ends_the_same() {
     let seed = std::env::var("HELIOTROPE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
     eprintln!("HELIOTROPE_TEST_SEED={seed}");
     let (done, kills) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let unfinished = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            wait("the Jobs are made", 60, || get(&testbed, &["jobs"]).len() == 40);
             for i in 0..10 {
                 let controller = Controller::start(&testbed, ALONE);
                 // from before its caches are filled to many cycles later
                 let life = if i % 3 == 0 { 300 + random(seed, i) % 3000 } else { 4000 + random(seed, i) % 20_000 };
                 std::thread::sleep(Duration::from_millis(life));
                 drop(controller); // SIGKILL
+                let jobs = get(&testbed, &["jobs"]);
+                let open = jobs.iter().filter(|job| job["status"]["succeeded"] != 1).count();
+                unfinished.lock().unwrap().push(open);
                 kills.fetch_add(1, Ordering::Relaxed);
             }
             let last = Controller::start(&testbed, ALONE);
@@ -116,6 +133,9 @@ fn killed_at_ten_moments_it_ends_the_same() {
         assert!(result.is_ok(), "seed {seed}");
     });
     assert_eq!(kills.load(Ordering::Relaxed), 10);
+    let unfinished = unfinished.into_inner().unwrap();
+    eprintln!("Jobs that were not finished at each kill: {unfinished:?}");
+    assert!(unfinished.iter().all(|open| *open > 0), "a kill after the end shows nothing: {unfinished:?}");
 }
 
 #[test]

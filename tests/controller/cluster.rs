@@ -93,7 +93,7 @@ impl Drop for Controller {
 /// Watches pods through the API server and adds up what runs: every pod with accelerators that is
 /// bound and not yet gone or ended.
 pub struct Meter {
-    /// Jobs that there is room for; 0 while a fall is under way, which is judged apart.
+    /// Jobs that there is room for; while a fall is under way, those that there was room for before it.
     pub cap: Arc<AtomicI64>,
     seen: Arc<Mutex<Seen>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -158,8 +158,7 @@ impl Meter {
                 seen.most = seen.most.max(pods.len());
                 let most = cap_there.load(Ordering::Relaxed);
                 let rows = seen.running.clone();
-                // 0 is a fall that is still under way: judged apart
-                if most > 0 && (i64::try_from(pods.len()).unwrap() > most || rows.values().any(|row| *row > 3)) {
+                if i64::try_from(pods.len()).unwrap() > most || rows.values().any(|row| *row > 3) {
                     seen.over.push(format!("{} run, {rows:?}, room for {most}", pods.len()));
                 }
             }

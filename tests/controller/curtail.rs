@@ -57,7 +57,6 @@ fn one_write_lowers_a_domain_and_one_fills_it_again() {
 
     // two of six may go on: in percent, made absolute by the command
     let percent = (IDLE_WATTS + 2 * JOB_WATTS + 900) * 100 / CAP;
-    meter.cap.store(0, Ordering::Relaxed);
     let share = format!("{percent}%");
     let said =
         heliotrope(&grid, &["curtail", "site", "--to", &share, "--for", "1h", "--name", "peak", "--reason", "test"])
@@ -143,7 +142,6 @@ fn it_begins_and_ends_by_itself(testbed: &Testbed, grid: &Path, meter: &Meter, s
     assert!(said.ends_with(&format!(" from {at} until {until} (20s)\n")), "{said}");
     wait("it is scheduled", 10, || phase(testbed, "planned") == "Scheduled");
     assert_eq!(meter.running(), 6, "nothing is stopped a minute before");
-    meter.cap.store(0, Ordering::Relaxed);
     let to = |moment: Moment| Duration::from_secs(u64::try_from((moment - clock::now()).0).unwrap_or(0));
     std::thread::sleep(to(begins));
     assert!(meter.running() <= 2, "{} run as it begins", meter.running());
