@@ -135,6 +135,7 @@ fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
                 } else {
                     Suspension::ForCapOnly
                 },
+                stops_later_by: Seconds::ZERO,
                 finish_by: s.slack.map(|slots| Moment(0) + remaining + Seconds(slots * SLOT)),
             }
         })
@@ -261,6 +262,7 @@ proptest! {
             choices: vec![one_pool(*watts)],
             running: None,
             suspension: Suspension::ForCapOnly,
+            stops_later_by: Seconds::ZERO,
             finish_by: Some(Moment(*by)),
         }).collect();
         let problem = problem(tree, pools, workloads);

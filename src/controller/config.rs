@@ -19,7 +19,7 @@ pub struct Config {
     /// How far plans look.
     pub horizon_hours: u32,
     /// What must be under a cap that falls within this time is stopped already: the usual grace period of a pod, 30 s,
-    /// two ticks, and 5 s for calls.
+    /// two ticks, and 5 s for calls. A Job whose pods have a longer grace has a lead that is as much longer.
     pub stop_lead_seconds: u32,
     /// Where /healthz, /readyz and /metrics are served. Port 0 takes any.
     pub listen: String,

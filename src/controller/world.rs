@@ -388,6 +388,7 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
             (false, Some(checkpoint)) => Suspension::ForSupply { cost: Seconds(checkpoint.cost_seconds) },
             (false, None) => Suspension::ForCapOnly,
         },
+        stops_later_by: job::grace_beyond_usual(&item.job),
         finish_by: deadline.or(delayed),
     }
 }

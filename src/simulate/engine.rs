@@ -160,6 +160,7 @@ impl<'a> Engine<'a> {
             choices,
             running: progress.running,
             suspension: job.suspension,
+            stops_later_by: Seconds::ZERO,
             finish_by: job.finish_by,
         }
     }

@@ -61,6 +61,18 @@ pub fn pods(job: &Job) -> u32 {
     u32::try_from(count).unwrap_or(0)
 }
 
+/// The grace period of a pod that says nothing, in seconds: Kubernetes' own. What counts with it is in `stopLeadSeconds`.
+const USUAL_GRACE: i64 = 30;
+
+/// How much longer than usual its pods may go on once they are told to end; to whole half minutes, so that few differ.
+#[must_use]
+pub fn grace_beyond_usual(job: &Job) -> Seconds {
+    let template = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let grace = template.and_then(|pod| pod.termination_grace_period_seconds).unwrap_or(USUAL_GRACE);
+    let beyond = grace.saturating_sub(USUAL_GRACE).clamp(0, crate::units::Seconds::DAY.0);
+    Seconds((beyond + 29) / 30 * 30)
+}
+
 /// Accelerators of each of its pods.
 #[must_use]
 pub fn gpus_per_pod(job: &Job) -> u32 {
@@ -332,6 +344,15 @@ mod tests {
         let moved = started(&first, &other, 4);
         assert_eq!(selector(&moved), BTreeMap::from([("disk".into(), "fast".into()), ("hall".into(), "2".into())]));
         assert_eq!(own_selector(&moved), BTreeMap::from([("disk".into(), "fast".into())]));
+    }
+
+    #[test]
+    fn a_longer_grace_is_a_longer_lead() {
+        let beyond = |grace: i64| {
+            grace_beyond_usual(&job(json!({"/spec/template/spec/terminationGracePeriodSeconds": grace}))).0
+        };
+        assert_eq!([0, 30, 31, 600, i64::MAX].map(beyond), [0, 0, 30, 570, 86_400].map(|seconds: i64| seconds));
+        assert_eq!(grace_beyond_usual(&job(json!({}))), Seconds::ZERO);
     }
 
     #[test]

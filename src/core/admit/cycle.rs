@@ -57,7 +57,7 @@ pub struct Cycle {
     pub domains: Vec<DomainFigures>,
 }
 
-/// Decides everything for one moment. `stop_lead` is how long a stopping workload may go on drawing:
+/// Decides everything for one moment. `stop_lead` is how long a stopping workload may go on drawing, as a rule:
 /// what must be under a cap that falls within that time is stopped already.
 #[must_use]
 pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycle {
@@ -78,7 +78,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     for (i, reason) in victims(problem, stop_lead) {
         let workload = &mut after.workloads[i];
         if let Some((pool, load)) = running_load(workload) {
-            after.fixed.push(Fixed { pool, load, until: problem.now + stop_lead });
+            after.fixed.push(Fixed { pool, load, until: problem.now + stop_lead + workload.stops_later_by });
             if stop_lead == Seconds::ZERO {
                 now.remove(pool, load, problem.now, Moment::FAR_FUTURE);
             }

@@ -4,20 +4,44 @@ use super::Reason;
 use crate::core::domain::DomainId;
 use crate::core::plan::{Ledger, Problem, Suspension, Workload};
 use crate::units::{Seconds, Watts};
+use std::collections::BTreeSet;
 
 /// The workloads to stop, each with its reason, so that within `lead` every domain is under the lowest cap that it
 /// has in that time. As few and as cheap ones as a greedy choice finds; protected ones never.
 ///
 /// What is already stopping counts as gone by the end of the lead, unless it is known to draw for longer.
+///
+/// Some take longer to stop than `lead`. They are asked sooner, at the end of their own lead; whoever would then do instead and
+/// stops more quickly is not stopped yet, but found again in time.
 pub(super) fn victims(problem: &Problem, lead: Seconds) -> Vec<(usize, Reason)> {
+    let own = |i: usize| lead + problem.workloads[i].stops_later_by;
+    let running = (0..problem.workloads.len()).filter(|i| problem.workloads[*i].running.is_some());
+    let leads: BTreeSet<Seconds> = running.map(own).chain([lead]).collect();
+    let mut stopped: Vec<(usize, Reason)> = Vec::new();
+    for window in leads {
+        let found = within(problem, window, &stopped, &|i| own(i) > window);
+        stopped.extend(found.into_iter().filter(|(i, _)| own(*i) >= window));
+    }
+    stopped
+}
+
+/// The workloads to stop besides those `before`, so that at the end of `lead` every domain is under the lowest cap that it has
+/// until then. Who `is_late`, whatever is done, only where the others don't do.
+fn within(
+    problem: &Problem,
+    lead: Seconds,
+    before: &[(usize, Reason)],
+    is_late: &dyn Fn(usize) -> bool,
+) -> Vec<(usize, Reason)> {
     // A second at least: the cap that holds now is one of those that count.
     let until = problem.now + Seconds(lead.0.max(1));
     let mut ledger = Ledger::idle(problem);
     for fixed in problem.fixed.iter().filter(|fixed| fixed.until > until) {
         ledger.add(fixed.pool, fixed.load, problem.now, until);
     }
+    let is_stopped = |i: &usize| before.iter().any(|(known, _)| known == i);
     let running: Vec<usize> =
-        (0..problem.workloads.len()).filter(|i| problem.workloads[*i].running.is_some()).collect();
+        (0..problem.workloads.len()).filter(|i| problem.workloads[*i].running.is_some() && !is_stopped(i)).collect();
     for &i in &running {
         change(&mut ledger, problem, i, until, true);
     }
@@ -35,7 +59,7 @@ pub(super) fn victims(problem: &Problem, lead: Seconds) -> Vec<(usize, Reason)> 
                 .filter(|i| stopped.iter().all(|(known, _)| known != i))
                 .filter(|i| problem.workloads[*i].suspension != Suspension::Never)
                 .filter(|i| draws_through(problem, &problem.workloads[*i], domain))
-                .min_by_key(|i| loss(problem, &problem.workloads[*i]));
+                .min_by_key(|i| (is_late(*i), loss(problem, &problem.workloads[*i])));
             let Some(i) = next else { break }; // nothing left to stop: the domain's status says by how much it is over
             change(&mut ledger, problem, i, until, false);
             let spec = &problem.tree.get(domain).spec;
@@ -45,7 +69,7 @@ pub(super) fn victims(problem: &Problem, lead: Seconds) -> Vec<(usize, Reason)> 
     }
     // A later, larger victim may have made an earlier one needless: the dearest to stop first.
     let mut spared = stopped.clone();
-    spared.sort_by_key(|(i, _)| std::cmp::Reverse(loss(problem, &problem.workloads[*i])));
+    spared.sort_by_key(|(i, _)| std::cmp::Reverse((is_late(*i), loss(problem, &problem.workloads[*i]))));
     for (i, _) in spared {
         change(&mut ledger, problem, i, until, true);
         let still_over = domains.iter().any(|domain| {

@@ -123,6 +123,8 @@ pub struct Workload {
     pub running: Option<Running>,
     /// What it may be stopped for.
     pub suspension: Suspension,
+    /// How much longer than usual it may go on drawing once it is told to stop: so much sooner it is told.
+    pub stops_later_by: Seconds,
     /// It should have finished by then, and until then it may be delayed for cheaper supply.
     /// None: it is never delayed for supply, and starts as soon as there is room.
     pub finish_by: Option<Moment>,
