@@ -1,0 +1,183 @@
+//! One node, many processes: what one sets the other reads, and none can break it by dying.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+mod common;
+
+use common::{home, mw, wait};
+use nvml_sim::{NODE_VARIABLE, Node, NodeSpec, READ_ONLY_VARIABLE, Workload};
+use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const TASK: &str = "NVML_SIM_TEST_TASK";
+
+/// This program again, as another process on a node.
+fn process(dir: &Path, task: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "as_another_process", "--nocapture", "--test-threads=1"]);
+    command.env(NODE_VARIABLE, dir).env(TASK, task).env_remove(READ_ONLY_VARIABLE).stdout(Stdio::null());
+    command
+}
+
+/// Not a test of its own: what the other processes do.
+#[test]
+fn as_another_process() {
+    let Ok(task) = std::env::var(TASK) else { return };
+    let library = nvml_sim::library_path().unwrap();
+    let nvml = Nvml::builder().lib_path(library.as_os_str()).init();
+    if task == "no node" {
+        assert!(matches!(nvml, Err(NvmlError::DriverNotLoaded)));
+        return;
+    }
+    if task == "broken" {
+        assert!(matches!(nvml, Err(NvmlError::Unknown)));
+        return;
+    }
+    let nvml = nvml.unwrap();
+    let mut devices: Vec<_> = (0..8).map(|index| nvml.device_by_index(index).unwrap()).collect();
+    match task.as_str() {
+        "set 345 W" => devices[5].set_power_management_limit(mw(345)).unwrap(),
+        "denied" => {
+            assert!(matches!(devices[5].set_power_management_limit(mw(345)), Err(NvmlError::NoPermission)));
+            assert!(devices[5].power_usage().is_ok());
+        }
+        // sets for ever; each GPU gets the limits 300, 301 .. 399 W in turn
+        "storm" => {
+            for watts in (300..400).cycle() {
+                devices.iter_mut().for_each(|device| device.set_power_management_limit(mw(watts)).unwrap());
+            }
+        }
+        "count" => {
+            for _ in 0..200 {
+                let now = devices[0].power_management_limit().unwrap();
+                devices[0].set_power_management_limit(now).unwrap();
+            }
+        }
+        other => panic!("no such task: {other}"),
+    }
+}
+
+fn ends_well(child: Child) {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn one_sets_and_the_other_reads() {
+    let home = home(&NodeSpec::h100x8("gpu-1").with_workload(Workload::training()));
+    let nvml = home.nvml();
+    let device = nvml.device_by_index(5).unwrap();
+    assert_eq!(device.enforced_power_limit().unwrap(), mw(700));
+    ends_well(process(home.dir(), "set 345 W").spawn().unwrap());
+    assert_eq!(device.enforced_power_limit().unwrap(), mw(345), "it holds when its setter is gone");
+    assert_eq!(home.enforced_limits().unwrap()[5], 345_000);
+    ends_well(process(home.dir(), "denied").env(READ_ONLY_VARIABLE, "1").spawn().unwrap());
+}
+
+#[test]
+fn no_node_and_a_broken_one_are_told() {
+    let home = home(&NodeSpec::h100x8("gpu-1"));
+    let said = |mut command: Command| {
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let mut without = process(home.dir(), "no node");
+    without.env_remove(NODE_VARIABLE);
+    assert!(said(without).contains("set HELIOTROPE_NVML_SIM to its folder"));
+    let text = std::fs::read_to_string(home.dir().join("node.yaml")).unwrap().replace("hostIdle", "hostIdel");
+    std::fs::write(home.dir().join("node.yaml"), text).unwrap();
+    let said = said(process(home.dir(), "broken"));
+    assert!(said.contains("node.yaml:2: hostIdelWatts: unknown field `hostIdelWatts`"), "{said}");
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_a_whole_state() {
+    let home = home(&NodeSpec::h100x8("gpu-1").with_workload(Workload::training()));
+    let boot = home.truth().unwrap().boot_id;
+    let mut before = 0.0;
+    let mut changed = 0;
+    for round in 0..40 {
+        let was = home.enforced_limits().unwrap();
+        let mut storms: Vec<Child> = (0..2).map(|_| process(home.dir(), "storm").spawn().unwrap()).collect();
+        // past the start of a process, then at moments that differ
+        wait(60 + round % 13 * 3);
+        for storm in &mut storms {
+            storm.kill().unwrap();
+            storm.wait().unwrap();
+        }
+        let truth = home.truth().unwrap();
+        assert_eq!((&truth.boot_id, truth.driver_loads), (&boot, 1), "round {round}: nothing began anew");
+        for gpu in &truth.gpus {
+            let set = gpu.enforced_milliwatts;
+            assert!(set == 700_000 || (300_000..400_000).contains(&set), "round {round}: {set} mW was never set");
+            assert_eq!(set, gpu.told_milliwatts, "round {round}");
+        }
+        let energy = truth.gpus[0].energy_millijoules;
+        assert!(energy > before, "round {round}: {energy} mJ after {before} mJ");
+        before = energy;
+        changed += usize::from(home.enforced_limits().unwrap() != was);
+        // whoever comes next gets the lock
+        home.foreign_set_limit(0, 350_000).unwrap();
+    }
+    assert!(changed > 20, "the kills came in the midst of writing: {changed} of 40");
+}
+
+#[test]
+fn a_torn_slot_is_passed_over() {
+    use std::os::unix::fs::FileExt;
+    let home = home(&NodeSpec::h100x8("gpu-1"));
+    let state = std::fs::OpenOptions::new().write(true).open(home.dir().join("plant.state")).unwrap();
+    home.foreign_set_limit(0, 300_000).unwrap(); // the second write: slot 1
+    home.foreign_set_limit(0, 400_000).unwrap(); // the third: slot 0
+    state.write_all_at(&[0x55; 100], 100).unwrap(); // the newest is torn, as if its writer had been killed
+    assert_eq!(home.enforced_limits().unwrap()[0], 300_000, "the one before counts");
+    home.foreign_set_limit(0, 500_000).unwrap();
+    assert_eq!(home.enforced_limits().unwrap()[0], 500_000);
+    state.write_all_at(&[0x55; 100], 100).unwrap();
+    state.write_all_at(&[0x55; 100], 4096 + 100).unwrap();
+    let error = Node::open(home.dir()).unwrap_err().to_string();
+    assert!(error.contains("plant.state: no slot is whole"), "{error}");
+}
+
+#[test]
+fn changes_count_from_when_they_are_made() {
+    let home = home(&NodeSpec::h100x8("gpu-1"));
+    let other = Node::open(home.dir()).unwrap();
+    wait(500);
+    home.set_workloads(Workload::prefill()).unwrap();
+    let energy = other.energy().unwrap()[0] / 1000.0;
+    assert!((30.0..70.0).contains(&energy), "half a second of idling, in any process: {energy} J");
+    wait(500);
+    let draw = other.truth().unwrap().gpus[0].draw_milliwatts / 1000.0;
+    assert!((500.0..700.0).contains(&draw), "{draw} W");
+}
+
+#[test]
+fn a_file_written_by_hand_is_a_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |kind: &str| {
+        let text = format!("name: n\nhostIdleWatts: 300\nhostMaxWatts: 500\ngpus: [{{workload: {{kind: {kind}}}}}]\n");
+        std::fs::write(dir.path().join(".new"), text).unwrap();
+        std::fs::rename(dir.path().join(".new"), dir.path().join("node.yaml")).unwrap();
+    };
+    write("idle");
+    let (node, other) = (Node::open(dir.path()).unwrap(), Node::open(dir.path()).unwrap());
+    assert_eq!(node.truth().unwrap().boot_id, other.truth().unwrap().boot_id, "it booted once");
+    wait(300);
+    write("prefill");
+    let energy = node.energy().unwrap()[0];
+    assert!(energy < 40_000.0, "until it was seen the old one was in force: {energy} mJ");
+    wait(1500);
+    assert!(other.truth().unwrap().gpus[0].draw_milliwatts > 680_000.0);
+}
+
+#[test]
+fn many_processes_take_turns() {
+    let home = home(&NodeSpec::h100x8("gpu-1"));
+    let children: Vec<Child> = (0..4).map(|_| process(home.dir(), "count").spawn().unwrap()).collect();
+    children.into_iter().for_each(ends_well);
+    assert_eq!(home.enforced_limits().unwrap(), [700_000; 8]);
+}
