@@ -19,7 +19,7 @@ mod field;
 mod read;
 
 pub(crate) use change::{lock_clocks, set_limit, set_persistence, unlock_clocks};
-pub(crate) use field::{Field, field};
+pub(crate) use field::{Field, fields};
 pub(crate) use read::*;
 
 /// What a call returns other than success.

@@ -272,20 +272,15 @@ unsafe extern "C" fn nvmlDeviceGetFieldValues(
         if values.is_null() || count == 0 {
             return Err(code::INVALID_ARGUMENT);
         }
-        for i in 0..count {
-            // SAFETY: by nvml.h `values` is valid for `count` values that the caller has filled in, and nobody else has them
-            let value = unsafe { &mut *values.add(i) };
-            let asked = calls::field(device, value.fieldId, value.scopeId);
+        // SAFETY: by nvml.h `values` is valid for `count` values that the caller has filled in, and nobody else has them
+        let values = unsafe { std::slice::from_raw_parts_mut(values, count) };
+        let ids: Vec<(u32, u32)> = values.iter().map(|value| (value.fieldId, value.scopeId)).collect();
+        for (value, asked) in values.iter_mut().zip(calls::fields(device, &ids)?) {
             value.timestamp = unix_microseconds();
             value.latencyUsec = 0;
-            match asked {
-                Ok(field) => {
-                    (value.valueType, value.value) = typed(field);
-                    value.nvmlReturn = code::SUCCESS;
-                }
-                // each value has its own answer, but for what is wrong with the whole device
-                Err(code::NOT_SUPPORTED) => value.nvmlReturn = code::NOT_SUPPORTED,
-                Err(code) => return Err(code),
+            value.nvmlReturn = asked.as_ref().err().copied().unwrap_or(code::SUCCESS);
+            if let Ok(field) = asked {
+                (value.valueType, value.value) = typed(field);
             }
         }
         Ok(())
@@ -404,5 +399,19 @@ fn pci(gpu: usize) -> nvml::nvmlPciInfo_t {
         pciDeviceId: 0x2330_10de, // H100 SXM5 80 GB, NVIDIA
         pciSubSystemId: 0x16c1_10de,
         busId: chars(&format!("00000000:{bus:02X}:00.0")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_panic_leaves() {
+        assert_eq!(answer(|| panic!("a bug")), code::UNKNOWN);
+        let mut number = 7;
+        // SAFETY: it is a local
+        let result = unsafe { give(&raw mut number, || panic!("a bug")) };
+        assert_eq!((result, number), (code::UNKNOWN, 7));
     }
 }

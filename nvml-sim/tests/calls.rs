@@ -246,3 +246,11 @@ fn any_gpu_can_be_written_down() {
     assert_eq!(home.spec().unwrap(), spec, "what is written is what is read");
     assert_eq!(home.nvml().device_by_uuid("GPU-mine").unwrap().index().unwrap(), 0);
 }
+
+#[test]
+fn the_readme_shows_a_file_that_can_be_read() {
+    let readme = include_str!("../README.md");
+    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let spec = NodeSpec::parse(yaml, "README.md").unwrap();
+    assert_eq!((spec.gpus.len(), spec.faults.len(), spec.driver_version.as_str()), (3, 1, "580.65.06"));
+}

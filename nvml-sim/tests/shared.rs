@@ -5,7 +5,7 @@
 mod common;
 
 use common::{home, mw, wait};
-use nvml_sim::{NODE_VARIABLE, Node, NodeSpec, READ_ONLY_VARIABLE, Workload};
+use nvml_sim::{Calls, Fault, FaultKind, NODE_VARIABLE, Node, NodeSpec, READ_ONLY_VARIABLE, Workload};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use std::path::Path;
@@ -55,6 +55,8 @@ fn as_another_process() {
                 devices[0].set_power_management_limit(now).unwrap();
             }
         }
+        // comes back only after a minute
+        "hang" => devices[0].set_power_management_limit(mw(345)).unwrap(),
         other => panic!("no such task: {other}"),
     }
 }
@@ -123,6 +125,40 @@ fn a_kill_at_any_moment_leaves_a_whole_state() {
         home.foreign_set_limit(0, 350_000).unwrap();
     }
     assert!(changed > 20, "the kills came in the midst of writing: {changed} of 40");
+}
+
+#[test]
+fn a_hung_process_is_killed_and_others_never_waited() {
+    let home = home(&NodeSpec::h100x8("gpu-1"));
+    let hang = FaultKind::Hang { calls: Calls::Set, seconds: 60.0 };
+    home.set_faults(vec![Fault::new(hang).on(0).once()]).unwrap();
+    let nvml = home.nvml();
+    let mut hung = process(home.dir(), "hang").spawn().unwrap();
+    wait(500);
+    assert!(hung.try_wait().unwrap().is_none(), "it hangs");
+    let mut device = nvml.device_by_index(0).unwrap();
+    device.set_power_management_limit(mw(400)).unwrap();
+    hung.kill().unwrap();
+    hung.wait().unwrap();
+    assert_eq!(device.enforced_power_limit().unwrap(), mw(400), "what hung was never done");
+}
+
+#[test]
+fn a_specification_that_can_not_be_is_refused_whole() {
+    let home = home(&NodeSpec::h100x8("gpu-1"));
+    let before = (home.spec().unwrap(), home.truth().unwrap().driver_loads);
+    let error = home.set_faults(vec![Fault::new(FaultKind::Lost).on(8)]).unwrap_err().to_string();
+    assert!(error.contains("faults[0].gpu: there is no GPU 8: the last one is 7"), "{error}");
+    assert!(home.edit(|spec| spec.gpus.clear()).is_err());
+    assert!(home.edit(|spec| spec.gpus[3].default_limit_watts = 9).is_err());
+    let error = home.set_workload(8, Workload::idle()).unwrap_err().to_string();
+    assert_eq!(error, "there is no GPU 8: the node has 8");
+    assert!(home.foreign_set_limit(8, 300_000).is_err() && home.set_bmc_limit(8, None).is_err());
+    assert_eq!((home.spec().unwrap(), home.truth().unwrap().driver_loads), before);
+    // a node that comes back with fewer GPUs has booted with them
+    home.edit(|spec| spec.gpus.truncate(4)).unwrap();
+    assert_eq!(home.nvml().device_count().unwrap(), 4);
+    assert_eq!(home.truth().unwrap().gpus.len(), 4);
 }
 
 #[test]
