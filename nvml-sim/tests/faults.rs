@@ -85,21 +85,21 @@ fn accepted_is_not_applied() {
 fn a_call_hangs_and_holds_up_no_other() {
     let (home, nvml) = busy();
     let hang = |calls, seconds| Fault::new(FaultKind::Hang { calls, seconds }).on(0).once();
-    home.set_faults(vec![hang(Calls::Set, 1.0), hang(Calls::Get, 0.7)]).unwrap();
+    home.set_faults(vec![hang(Calls::Set, 1.5), hang(Calls::Get, 1.0)]).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut device = nvml.device_by_index(1).unwrap();
             let (result, took) = timed(|| device.set_power_management_limit(mw(300)));
-            assert!(result.is_ok() && took < Duration::from_millis(500), "another GPU does not wait: {took:?}");
+            assert!(result.is_ok() && took < Duration::from_millis(900), "another GPU does not wait: {took:?}");
         });
         // the first call that reads GPU 0 is the one for its handle
         let (device, took) = timed(|| nvml.device_by_index(0));
-        assert!(took >= Duration::from_millis(700), "{took:?}");
+        assert!(took >= Duration::from_secs(1), "{took:?}");
         let mut device = device.unwrap();
         let (result, took) = timed(|| device.set_power_management_limit(mw(300)));
-        assert!(result.is_ok() && took >= Duration::from_secs(1), "{took:?}");
+        assert!(result.is_ok() && took >= Duration::from_millis(1500), "{took:?}");
         let (_, took) = timed(|| device.set_power_management_limit(mw(400)));
-        assert!(took < Duration::from_millis(500), "it was for one call: {took:?}");
+        assert!(took < Duration::from_millis(900), "it was for one call: {took:?}");
     });
     assert_eq!(home.enforced_limits().unwrap()[..2], [400_000, 300_000]);
 }
@@ -108,6 +108,7 @@ fn a_call_hangs_and_holds_up_no_other() {
 fn frozen_samples_stay_while_the_truth_goes_on() {
     let (home, nvml) = busy();
     let device = nvml.device_by_index(0).unwrap();
+    home.edit(|spec| spec.gpus[0].time_constant_ms = 5000).unwrap(); // it still rises however slow this machine is
     wait(300);
     home.set_faults(vec![Fault::new(FaultKind::FrozenPower).on(0), Fault::new(FaultKind::FrozenEnergy).on(0)]).unwrap();
     let read = || (device.power_usage().unwrap(), instant(&device), device.total_energy_consumption().unwrap());
@@ -115,8 +116,8 @@ fn frozen_samples_stay_while_the_truth_goes_on() {
     wait(700);
     assert_eq!(format!("{:?}", read()), format!("{then:?}"));
     let now = home.truth().unwrap().gpus[0].clone();
-    assert!(now.draw_milliwatts > true_then.draw_milliwatts + 50_000.0);
-    assert!(now.energy_millijoules > true_then.energy_millijoules + 200_000.0);
+    assert!(now.draw_milliwatts > true_then.draw_milliwatts + 20_000.0);
+    assert!(now.energy_millijoules > true_then.energy_millijoules + 49_000.0);
 }
 
 #[test]
@@ -148,11 +149,11 @@ fn a_foreign_process_raises_limits() {
     assert_eq!(device.enforced_power_limit().unwrap(), mw(650));
     assert_eq!(device.power_management_limit().unwrap(), mw(650));
     device.set_power_management_limit(mw(300)).unwrap();
-    let foreign = FaultKind::ForeignLimit { watts: Some(500), every_seconds: Some(0.5) };
-    home.set_faults(vec![Fault::new(foreign).on(0).after(0.5)]).unwrap();
+    let foreign = FaultKind::ForeignLimit { watts: Some(500), every_seconds: Some(1.0) };
+    home.set_faults(vec![Fault::new(foreign).on(0).after(1.0)]).unwrap();
     assert_eq!(device.enforced_power_limit().unwrap(), mw(300));
     for _ in 0..2 {
-        wait(600);
+        wait(1100);
         assert_eq!(device.enforced_power_limit().unwrap(), mw(500));
         device.set_power_management_limit(mw(300)).unwrap();
     }
@@ -167,7 +168,7 @@ fn a_reload_and_a_reboot_forget_limits() {
         device
             .set_gpu_locked_clocks(GpuLockedClocksSetting::Numeric { min_clock_mhz: 210, max_clock_mhz: 900 })
             .unwrap();
-        wait(300);
+        wait(1000);
         device.total_energy_consumption().unwrap()
     };
     let (before, energy) = (home.truth().unwrap(), set(&mut device));
@@ -191,11 +192,11 @@ fn a_reload_and_a_reboot_forget_limits() {
 fn while_the_driver_is_away_it_is_not_loaded() {
     let (home, nvml) = busy();
     let device = nvml.device_by_index(0).unwrap();
-    home.set_faults(vec![Fault::new(FaultKind::DriverReload).lasting(0.6)]).unwrap();
+    home.set_faults(vec![Fault::new(FaultKind::DriverReload).lasting(2.0)]).unwrap();
     assert!(matches!(device.power_usage(), Err(NvmlError::DriverNotLoaded)));
     let path = home.dir().join("libnvidia-ml.so.1");
     assert!(matches!(Nvml::builder().lib_path(path.as_os_str()).init(), Err(NvmlError::DriverNotLoaded)));
-    wait(700);
+    wait(2100);
     assert!(device.power_usage().is_ok());
     assert_eq!(home.truth().unwrap().driver_loads, 2);
 }
@@ -211,15 +212,15 @@ fn persistence_is_lost() {
 }
 
 #[test]
-fn a_second_of_overshoot() {
+fn an_overshoot_comes_and_goes() {
     let (home, nvml) = busy();
     let mut device = nvml.device_by_index(0).unwrap();
     device.set_power_management_limit(mw(400)).unwrap();
     wait(2500);
-    home.set_faults(vec![Fault::new(FaultKind::Overshoot { permille: 200 }).on(0).lasting(1.0)]).unwrap();
-    wait(900);
+    home.set_faults(vec![Fault::new(FaultKind::Overshoot { permille: 200 }).on(0).lasting(3.0)]).unwrap();
+    wait(1500);
     assert!((450.0..=480.0).contains(&draw(&home, 0)), "{} W", draw(&home, 0));
-    wait(2000);
+    wait(3500);
     assert!(draw(&home, 0) < 402.0, "{} W", draw(&home, 0));
 }
 
