@@ -10,6 +10,8 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TASK: &str = "NVML_SIM_TEST_TASK";
 
@@ -49,10 +51,12 @@ fn as_another_process() {
                 devices.iter_mut().for_each(|device| device.set_power_management_limit(mw(watts)).unwrap());
             }
         }
-        "count" => {
-            for _ in 0..200 {
-                let now = devices[0].power_management_limit().unwrap();
-                devices[0].set_power_management_limit(now).unwrap();
+        // sets one GPU again and again, and finds each time what it set
+        own if own.starts_with("own ") => {
+            let device = &mut devices[own[4..].parse::<usize>().unwrap()];
+            for watts in (200..=700).cycle().take(1000) {
+                device.set_power_management_limit(mw(watts)).unwrap();
+                assert_eq!(device.enforced_power_limit().unwrap(), mw(watts), "another process undid it");
             }
         }
         // comes back only after a minute
@@ -217,9 +221,35 @@ fn a_file_written_by_hand_is_a_node() {
 }
 
 #[test]
-fn many_processes_take_turns() {
+fn processes_do_not_undo_each_other() {
     let home = home(&NodeSpec::h100x8("gpu-1"));
-    let children: Vec<Child> = (0..4).map(|_| process(home.dir(), "count").spawn().unwrap()).collect();
+    let children: Vec<Child> = (0..4).map(|gpu| process(home.dir(), &format!("own {gpu}")).spawn().unwrap()).collect();
     children.into_iter().for_each(ends_well);
-    assert_eq!(home.enforced_limits().unwrap(), [700_000; 8]);
+    let last = 200_000 + (1000 - 1) % 501 * 1000;
+    assert_eq!(home.enforced_limits().unwrap(), [last, last, last, last, 700_000, 700_000, 700_000, 700_000]);
+}
+
+#[test]
+fn of_many_callers_one_meets_what_is_for_one() {
+    let home = home(&NodeSpec::h100x8("gpu-1"));
+    let nvml = home.nvml();
+    for round in 0..200 {
+        // another table each time, so that it is put in force anew
+        home.set_faults(vec![Fault::new(FaultKind::NoPermission).lasting(60.0 + f64::from(round)).once()]).unwrap();
+        let start = Barrier::new(4);
+        let denied = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for gpu in 0..4 {
+                let (nvml, start, denied) = (&nvml, &start, &denied);
+                scope.spawn(move || {
+                    let mut device = nvml.device_by_index(gpu).unwrap();
+                    start.wait();
+                    if device.set_power_management_limit(mw(300)).is_err() {
+                        denied.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(denied.into_inner(), 1, "round {round}");
+    }
 }
