@@ -279,7 +279,11 @@ impl Node {
                 self.make_state()?;
                 continue;
             };
-            file.lock().map_err(self.failed("lock", "plant.state"))?;
+            match file.lock() {
+                // a signal came: std does not try again by itself
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                locked => locked.map_err(self.failed("lock", "plant.state"))?,
+            }
             // a node that was made anew meanwhile has another file
             let path = self.dir.join("plant.state");
             let same = |there: fs::Metadata| file.metadata().is_ok_and(|ours| ours.ino() == there.ino());
