@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod actuator;
 mod controller;
 mod crds;
 mod demo;
@@ -16,6 +17,8 @@ pub enum Command {
     Demo(demo::Demo),
     /// Watch a cluster, decide, and, where a root domain is in Enforce, start and suspend.
     Controller(controller::Controller),
+    /// On a node: set the limits of its GPUs as the agent orders, and let them fall when nobody renews them.
+    Actuator(actuator::Actuator),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -57,6 +60,7 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(),
             Self::Demo(demo) => demo.run(),
             Self::Controller(controller) => controller.run(),
+            Self::Actuator(actuator) => actuator.run(),
             Self::Crds(crds) => crds.run(),
         }
     }
