@@ -322,11 +322,12 @@ impl Work {
             }
         }
         let at = clock::boot();
-        if let Some((posted, notes)) = taken {
-            let _ = posted.reply.send(outcome(notes, &hold, &look, at, clock_failed));
-        }
+        // on its way to disk before it is answered: an end that comes right after the answer finds it there
         if hold != before {
             (self.tell)(&hold, self.waits_until);
+        }
+        if let Some((posted, notes)) = taken {
+            let _ = posted.reply.send(outcome(notes, &hold, &look, at, clock_failed));
         }
         self.hold = Some(hold);
         self.finish(look, range, at);

@@ -9,7 +9,7 @@ use crate::actuator::node::{Node, Settings};
 use crate::actuator::nvml::Library;
 use crate::actuator::protocol::Role;
 use crate::actuator::server::{Allowed, bind, serve};
-use crate::actuator::state::{Found, State, boot_id};
+use crate::actuator::state::{Found, State};
 use crate::units::Watts;
 use clap::Args;
 use std::path::PathBuf;
@@ -29,6 +29,9 @@ pub struct Actuator {
     /// Where the limits that GPUs fall to are remembered.
     #[arg(long, default_value = "/var/lib/heliotrope")]
     state_dir: PathBuf,
+    /// A file that tells one boot from another.
+    #[arg(long, default_value = "/proc/sys/kernel/random/boot_id", value_name = "FILE")]
+    boot_id_file: PathBuf,
     /// A user that may connect, beside root and our own. May be given several times.
     #[arg(long, value_name = "UID")]
     allow_uid: Vec<u32>,
@@ -99,7 +102,8 @@ impl Actuator {
         // the socket first: where another actuator holds this node's GPUs, nothing is touched
         let listener = bind(&self.socket, if others { 0o660 } else { 0o600 }).map_err(|error| usage(&error))?;
         std::fs::create_dir_all(&self.state_dir).map_err(CommandError::file(&self.state_dir))?;
-        let boot_id = boot_id().map_err(|error| CommandError::Usage(format!("the boot can't be told: {error}")))?;
+        let boot_id = std::fs::read_to_string(&self.boot_id_file).map_err(CommandError::file(&self.boot_id_file))?;
+        let boot_id = boot_id.trim().to_owned();
         let settings = Settings {
             ceiling: self.max_watts_per_gpu,
             safe: self.safe_watts,

@@ -53,7 +53,7 @@ pub fn html(runs: &[Outcome]) -> String {
                 (headlines(&summary, run))
                 h2 { "Draw against the cap" }
                 p.note { "Filled: this run. Dashed: everything as soon as there is room. Red: the cap." }
-                @for (i, domain) in run.domains.iter().enumerate() {
+                @for i in 0..run.domains.len() {
                     (draw_chart(run, baseline, i, to))
                 }
                 (signals(run, to))
