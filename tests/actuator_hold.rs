@@ -224,6 +224,11 @@ fn a_start_raises_nothing() {
         assert_eq!(step.write.map(|(watts, _)| watts.0), written, "{start:?} of {found}");
         assert_eq!(hold.limit(), Some(Watts(limit)), "{start:?} of {found}");
     }
+    // a device that tells only what is in force, held under its range: what is written is within it
+    let mut hold = Hold::new(bounds(), Start::Safe(Watts(300)));
+    assert_eq!(hold.step(BootMillis(0), Some(Seen { set: None, enforced: Watts(150) })).write, None);
+    let lifted = Some(Seen { set: None, enforced: Watts(700) });
+    assert_eq!(hold.step(BootMillis(500), lifted).write, Some((Watts(200), Reason::RaisedByOther)));
     // the sequence of the record still counts
     let mut hold = Hold::new(bounds(), recorded(400, 9000));
     hold.step(BootMillis(10), seen(400));

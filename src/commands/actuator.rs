@@ -1,7 +1,7 @@
 //! `heliotrope actuator`.
 
 use super::CommandError;
-use crate::actuator::boot_guard::{Guarded, Safe, guard};
+use crate::actuator::boot_guard::{GuardError, Guarded, Safe, guard};
 use crate::actuator::client::Client;
 use crate::actuator::device::Devices;
 use crate::actuator::network;
@@ -10,6 +10,7 @@ use crate::actuator::nvml::Library;
 use crate::actuator::protocol::Role;
 use crate::actuator::server::{Allowed, bind, serve};
 use crate::actuator::state::{Found, State};
+use crate::clock::Stopwatch;
 use crate::units::Watts;
 use clap::Args;
 use std::path::PathBuf;
@@ -48,6 +49,9 @@ pub struct Actuator {
     /// Bring every GPU down to its safe limit, read it back and end. To be run before the kubelet starts.
     #[arg(long, conflicts_with = "observe")]
     boot_guard: bool,
+    /// With --boot-guard: try again for so many seconds, where the driver or a GPU is not there yet.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "boot_guard")]
+    wait: u64,
     /// Print what a running actuator sees and holds, as JSON, and end.
     #[arg(long)]
     observe: bool,
@@ -75,16 +79,20 @@ impl Actuator {
         if !self.keep_network {
             network::leave().map_err(|error| usage(&error))?;
         }
+        if self.boot_guard {
+            return self.guard_in_time();
+        }
+        let devices = self.devices()?;
+        self.runtime()?.block_on(self.serve(devices))
+    }
+
+    fn devices(&self) -> Result<Arc<dyn Devices>, CommandError> {
         let library = Library::load(self.library.as_deref()).map_err(|error| {
             CommandError::Usage(format!(
                 "{error}. Is NVIDIA's driver installed and loaded? --library names the library"
             ))
         })?;
-        let devices: Arc<dyn Devices> = Arc::new(library);
-        if self.boot_guard {
-            return self.guard(&devices);
-        }
-        self.runtime()?.block_on(self.serve(devices))
+        Ok(Arc::new(library))
     }
 
     /// One thread: what takes time is done by the GPUs' own.
@@ -123,13 +131,35 @@ impl Actuator {
         Ok(())
     }
 
-    fn guard(&self, devices: &Arc<dyn Devices>) -> Result<(), CommandError> {
+    /// The guard, again and again where it was told to wait.
+    fn guard_in_time(&self) -> Result<(), CommandError> {
         let found = State::load(&self.state_dir);
         if let Found::Torn(why) = &found {
             let folder = self.state_dir.display();
             eprintln!("{folder}: the state is not believed: {why}. Every GPU gets the lowest limit that it takes");
         }
-        let guarded = guard(devices, &found, self.safe_watts).map_err(|error| usage(&error))?;
+        if found == Found::Nothing && self.safe_watts.is_none() {
+            return Err(usage(&GuardError::NoSafeLimit));
+        }
+        let since = Stopwatch::start();
+        let mut devices = None;
+        loop {
+            let tried = match &devices {
+                Some(devices) => self.guard(devices, &found),
+                None => self.devices().and_then(|opened| self.guard(devices.insert(opened), &found)),
+            };
+            match tried {
+                Err(error) if since.millis() < self.wait.saturating_mul(1000) => {
+                    eprintln!("heliotrope: {error}. It is tried again");
+                    std::thread::sleep(std::time::Duration::from_secs(1));
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn guard(&self, devices: &Arc<dyn Devices>, found: &Found) -> Result<(), CommandError> {
+        let guarded = guard(devices, found, self.safe_watts).map_err(|error| usage(&error))?;
         let mut unsafe_gpus = 0;
         for Guarded { gpu, result } in &guarded {
             let name = format!("GPU {} ({})", gpu.index, gpu.uuid);

@@ -91,3 +91,16 @@ fn without_a_driver_it_fails_in_words() {
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("driver"), "{}", said(&output));
 }
+
+#[test]
+fn told_to_wait_it_tries_until_the_driver_is_there() {
+    let plant = Plant::new(2);
+    let away = Fault { for_seconds: Some(2.0), ..Fault::new(FaultKind::DriverReload) };
+    plant.node.set_faults(vec![away]).unwrap();
+    let output = plant.guard(&["--safe-watts", "300"]);
+    assert_eq!(output.status.code(), Some(2), "without: {}", said(&output));
+    let output = plant.guard(&["--safe-watts", "300", "--wait", "30"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("It is tried again"), "{}", said(&output));
+    assert_eq!(plant.limits(), [300, 300]);
+}
