@@ -57,6 +57,16 @@ fn past_its_end_it_falls_by_itself_and_stays_there() {
 }
 
 #[test]
+fn an_end_that_an_order_finds_is_told_too() {
+    // nobody looked between the end and the order
+    let mut hold = held();
+    hold.order(BootMillis(11_000), 5, &ask(500, 20_000, 300)).unwrap();
+    let step = hold.step(BootMillis(11_000), seen(500));
+    assert_eq!(step.news, [News::Fell { from: Watts(500), to: Watts(300) }]);
+    assert_eq!(step.write, Some((Watts(300), Reason::EndPassed)));
+}
+
+#[test]
 fn falling_is_never_a_raise() {
     // the limit to fall to lies above the limit: a deep curtailment is in force
     let mut hold = Hold::new(bounds(), Start::Unknown);

@@ -58,6 +58,8 @@ pub struct Hold {
     late: u32,
     clock: Option<u32>,
     clock_due: bool,
+    /// News of an order's making, for the next step.
+    untold: Option<News>,
 }
 
 impl Hold {
@@ -85,6 +87,7 @@ impl Hold {
             late: 0,
             clock,
             clock_due: false,
+            untold: None,
         }
     }
 
@@ -124,7 +127,7 @@ impl Hold {
         let fall = self.bounds.clamp(fall);
 
         // an end that nobody has acted on yet counts before the order does
-        let _ = self.end(now, None);
+        self.untold = self.end(now, None).or(self.untold);
         let newer = self.sequence() != Some(sequence);
         if newer {
             self.not_above_found = false;
@@ -161,6 +164,7 @@ impl Hold {
             self.not_above_found = false;
             self.lower(seen.worst());
         }
+        step.news.extend(self.untold.take());
         step.news.extend(self.end(now, seen));
         let Some(limit) = self.limit() else { return step };
         let Some(seen) = seen else {

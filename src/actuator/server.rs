@@ -120,10 +120,7 @@ struct Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.desk.clients.fetch_sub(1, Ordering::Relaxed);
-        let mut agent = self.desk.agent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, name)) = agent.take_if(|(id, _)| *id == self.id) {
-            tracing::info!(agent = name, "the agent is gone: what it ordered holds until its end");
-        }
+        self.leave_desk();
     }
 }
 
@@ -203,6 +200,11 @@ impl Client {
 
     fn welcome(&mut self, Hello { role, name }: Hello) -> Welcome {
         self.role = Some(role);
+        if role == Role::Observer {
+            self.leave_desk();
+        }
+        // for logs: what a client calls itself is not ours to fill them with
+        let name: String = name.chars().filter(|letter| !letter.is_control()).take(64).collect();
         let why_not = (role == Role::Agent).then(|| self.take_desk(Some(name))).flatten();
         Welcome {
             build: env!("CARGO_PKG_VERSION").to_owned(),
@@ -211,6 +213,14 @@ impl Client {
             may_order: role == Role::Agent && why_not.is_none(),
             why_not,
             sequence: self.desk.node.sequence(),
+        }
+    }
+
+    /// Is no longer the one that may order, if it was.
+    fn leave_desk(&self) {
+        let mut agent = self.desk.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, name)) = agent.take_if(|(id, _)| *id == self.id) {
+            tracing::info!(agent = name, "the agent is gone: what it ordered holds until its end");
         }
     }
 

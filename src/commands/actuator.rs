@@ -101,6 +101,12 @@ impl Actuator {
     }
 
     async fn serve(self, devices: Arc<dyn Devices>) -> Result<(), CommandError> {
+        // A GPU whose thread is gone has no switch any more. Started anew the process has: it raises nothing by that.
+        let said = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            said(panic);
+            std::process::abort();
+        }));
         let mut terminate = signal(SignalKind::terminate()).map_err(|error| usage(&error))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| usage(&error))?;
         let others = !self.allow_uid.is_empty() || !self.allow_gid.is_empty();

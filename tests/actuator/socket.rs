@@ -30,11 +30,14 @@ async fn a_second_agent_is_told_so_and_may_only_look() {
     assert!(matches!(&error, ClientError::Refused(refused) if refused.reason == RequestRefusal::AnotherAgent));
     assert_eq!(second.observe().await.unwrap().gpus.len(), 1);
     assert_eq!(plant.limits(), [400]);
-    // the first goes: the second takes over
-    drop(first);
-    wait(200).await;
+    // the first only looks from now on: the second takes over
+    first.hello(Role::Observer, "agent of a test").await.unwrap();
     let answer = second.order(plant.order(2, &[(0, 600, 60_000, 300)])).await.unwrap();
     assert_eq!(read_back(&answer.gpus[0]), (600, 600));
+    // it goes without a word: the next one may
+    drop(second);
+    wait(200).await;
+    actuator.agent().await;
 }
 
 #[tokio::test]
