@@ -7,6 +7,19 @@ pub fn now() -> crate::units::Moment {
     jiff::Timestamp::now().into()
 }
 
+/// How long ago the machine booted, time asleep included (`CLOCK_BOOTTIME`).
+///
+/// Should the system not tell, which no Linux does, it is the end of time: whatever has an end has reached it.
+#[must_use]
+pub fn boot() -> crate::units::BootMillis {
+    let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) else {
+        return crate::units::BootMillis(u64::MAX);
+    };
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
+    crate::units::BootMillis(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000))
+}
+
 /// Measures wall time, for `--timings` only.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(std::time::Instant);

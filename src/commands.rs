@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod actuator;
 mod cluster;
 mod controller;
 mod crds;
@@ -22,6 +23,8 @@ pub enum Command {
     Curtail(curtail::Curtail),
     /// Cancel what was curtailed. Work comes back as it is granted watts again.
     Release(curtail::Release),
+    /// On a node: set the limits of its GPUs as the agent orders, and let them fall when nobody renews them.
+    Actuator(actuator::Actuator),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -65,6 +68,7 @@ impl Command {
             Self::Controller(controller) => controller.run(),
             Self::Curtail(curtail) => curtail.run(),
             Self::Release(release) => release.run(),
+            Self::Actuator(actuator) => actuator.run(),
             Self::Crds(crds) => crds.run(),
         }
     }

@@ -1,6 +1,7 @@
 //! Heliotrope keeps a site's LLM workloads under the site's electrical caps, and moves flexible work to when,
 //! and onto what, the supply is green.
 
+pub mod actuator;
 pub mod api;
 pub mod clock;
 pub mod commands;

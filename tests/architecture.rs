@@ -67,6 +67,33 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("src/controller/supply.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/world.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/status.rs", SHELL, "what the controller decides with is values in, values out"),
+    (
+        "src/actuator",
+        &[
+            "kube",
+            "k8s_openapi",
+            "crate::agent",
+            "crate::api",
+            "crate::commands",
+            "crate::controller",
+            "crate::signals",
+            "crate::simulate",
+            "crate::web",
+            "crate::workloads",
+            "crate::yaml",
+            "std::net",
+            "tokio::net::Tcp",
+            "tokio::net::Udp",
+        ],
+        "the actuator is privileged and small: units, a clock, its devices and one Unix socket",
+    ),
+    (
+        "src/actuator/hold",
+        &["tokio", "nvml", "std::fs", "std::thread", "std::sync", "crate::clock", "SystemTime", "::now()", "tracing"],
+        "the switch is values in, values out",
+    ),
+    ("src/actuator/protocol.rs", &["tokio", "std::", "crate::clock"], "what is said is values"),
+    ("src/actuator/device.rs", &["nvml", "tokio", "std::", "crate::clock"], "devices of any maker"),
     ("src/workloads", SHELL, "how a kind is read and changed is values in, values out"),
 ];
 
@@ -129,6 +156,32 @@ fn the_arrows_point_down() {
         }
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+/// The words of a line that name a part of the actuator's room which only itself and its command may.
+fn inside_actuator(code: &str) -> bool {
+    code.split("crate::actuator").skip(1).any(|rest| {
+        let open = ["::protocol::", "::protocol;", "::client::", "::client;"];
+        !open.iter().any(|part| rest.starts_with(part))
+    })
+}
+
+#[test]
+fn the_actuator_is_spoken_to_by_its_protocol_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let own = [root.join("actuator"), root.join("actuator.rs"), root.join("commands/actuator.rs")];
+    for file in files.into_iter().filter(|file| !own.iter().any(|own| file.starts_with(own))) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (line, code) in code(&text) {
+            assert!(!inside_actuator(code), "{}:{line}: {code}: use its protocol and its client", file.display());
+        }
+    }
+    assert!(
+        inside_actuator("use crate::actuator::hold::Hold;") && inside_actuator("use crate::actuator::{client, hold};")
+    );
+    assert!(!inside_actuator("use crate::actuator::protocol::Order;") && !inside_actuator("use crate::units::Watts;"));
 }
 
 #[test]

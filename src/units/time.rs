@@ -122,3 +122,30 @@ impl std::str::FromStr for Moment {
         Ok(timestamp.into())
     }
 }
+
+/// Milliseconds since the machine booted, time asleep included: what ends of limits and leases are told in.
+///
+/// Never compared with a [`Moment`]: a wall clock may be set, this one only runs, and it starts anew with each boot.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootMillis(pub u64);
+
+impl BootMillis {
+    /// This moment, `millis` later.
+    #[must_use]
+    pub fn plus(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds since `earlier`; zero if that is yet to come.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::fmt::Display for BootMillis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "boot + {}.{:03} s", self.0 / 1000, self.0 % 1000)
+    }
+}
