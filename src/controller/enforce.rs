@@ -12,8 +12,9 @@ use kube::Client;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long the changes of all ledgers may take in one cycle. A fall that comes meanwhile waits for it: with 4 s each for
-/// statuses, for reading the domains and for suspending, it is within the 18 s that RELIABILITY §2 leaves for all calls.
+/// How long the changes of all ledgers may take in one cycle. A fall that comes meanwhile waits for it: with 3 s for
+/// statuses, 1 s for the lease, and 4 s each for reading the domains and for suspending, it is within the 18 s that
+/// RELIABILITY §2 leaves for all calls.
 /// Cut off is as good as killed, and that is safe at any moment.
 const COMMIT: Duration = Duration::from_secs(6);
 

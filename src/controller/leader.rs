@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 /// How long a leader that is not heard of stays leader, in seconds: three ticks.
-const HOLDS: i64 = 15;
+pub const HOLDS: i64 = 15;
 
 /// The name of the Lease in our own namespace.
 pub const NAME: &str = "heliotrope-controller";

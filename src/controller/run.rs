@@ -7,7 +7,7 @@ use super::config::Config;
 use super::curtail::order_of_unparsed;
 use super::enforce::{Pace, enforce};
 use super::events::Events;
-use super::leader::Candidate;
+use super::leader::{Candidate, HOLDS};
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
 use super::snapshot::Snapshot;
@@ -34,7 +34,10 @@ const GATHER: Duration = Duration::from_millis(250);
 
 /// How long a cycle may take for all that is not safety: objects that we make, statuses. What is cut off is found anew in
 /// the next cycle.
-const SAY: Duration = Duration::from_secs(4);
+const SAY: Duration = Duration::from_secs(3);
+
+/// How long a cycle may wait for the lease. Only work rests on it: who leads goes on as long as no other can have taken over.
+const LEASE: Duration = Duration::from_secs(1);
 
 /// Everything that outlives a cycle. None of it is needed for safety: all is made anew after a restart.
 pub struct Controller {
@@ -132,15 +135,26 @@ impl Controller {
         if self.leads && self.held_at.is_some_and(|at| (now - at).0 < i64::from(self.config.tick_seconds)) {
             return true;
         }
-        let leads = candidate.hold(now).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "not leading");
-            false
-        });
+        let held = match tokio::time::timeout(LEASE, candidate.hold(now)).await {
+            Ok(Ok(leads)) => Some(leads),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease is not held anew");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(after = ?LEASE, "the lease is not held anew: no answer");
+                None
+            }
+        };
+        let leads = held.unwrap_or_else(|| self.leads && self.held_at.is_some_and(|at| (now - at).0 < HOLDS));
         if leads != self.leads {
             tracing::info!(leads, "the lead has changed");
             self.plan = None;
         }
-        (self.leads, self.held_at) = (leads, Some(now));
+        self.leads = leads;
+        if held.is_some() {
+            self.held_at = Some(now);
+        }
         self.metrics.leader.set(i64::from(leads));
         leads
     }
