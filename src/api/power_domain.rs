@@ -77,8 +77,7 @@ pub struct PowerDomainSpec {
     pub mode: Option<Mode>,
 }
 
-/// Observe decides and shows everything and touches no Job; it writes LLMWorkloads for managed Jobs, statuses, events and
-/// its Lease. Enforce starts and suspends Jobs too.
+/// Observe touches no Job: it writes LLMWorkloads, statuses, events and its Lease. Enforce starts and suspends Jobs too.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Everything is decided and shown, no Job is touched. Written are an LLMWorkload for each managed Job, statuses of our
