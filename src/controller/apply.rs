@@ -196,8 +196,8 @@ pub async fn commit(
     let mut starts = Vec::new();
     for start in changes.start {
         match read(client, start.item).await {
-            Ok(Some(job)) if job::is_suspended(&job) && job::end(&job).is_none() => starts.push((start, job)),
-            Ok(_) => {}
+            Ok(Some(job)) if may_start(&job, &start.item.job) => starts.push((start, job)),
+            Ok(_) => {} // the next cycle decides on it as it is now
             Err(error) => told.push(error),
         }
     }
@@ -263,6 +263,12 @@ async fn heads(client: &Client) -> Result<Heads, CallError> {
     Ok(domains.chain(events.items.iter().map(|event| head(&event.metadata))).collect())
 }
 
+/// Is a Job held, and does it still ask for what its grant was decided on? It may have been made wider meanwhile.
+fn may_start(job: &Job, decided_on: &Job) -> bool {
+    let asks = |job: &Job| (job::pods(job), job::gpus_per_pod(job));
+    job::is_suspended(job) && job::end(job).is_none() && asks(job) == asks(decided_on)
+}
+
 /// Starts a Job that has been granted its watts.
 ///
 /// First the Job controller's word on the last hold is taken back: if the Job is held again before that controller has seen
@@ -321,6 +327,17 @@ mod tests {
 
     fn a_grant(uid: &str, watts: i64) -> Grant {
         Grant { uid: uid.to_owned(), watts, ..Grant::default() }
+    }
+
+    #[test]
+    fn a_job_that_was_made_wider_is_not_started_on_the_narrow_grant() {
+        let job = |parallelism: i32, suspend: bool| -> Job {
+            serde_json::from_value(json!({"spec": {"suspend": suspend, "parallelism": parallelism, "template": {}}}))
+                .unwrap()
+        };
+        assert!(may_start(&job(1, true), &job(1, true)));
+        assert!(!may_start(&job(2, true), &job(1, true)));
+        assert!(!may_start(&job(1, false), &job(1, true)));
     }
 
     #[test]

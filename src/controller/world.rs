@@ -268,7 +268,10 @@ const GRACE_MARGIN: Seconds = Seconds(15);
 /// outstays its grace (its node is not there to end it) draws until it is seen to be gone.
 fn gone_by(pod: &Pod, snapshot: &Snapshot, soon: Moment) -> Moment {
     let terminating = pod.metadata.uid.as_ref().and_then(|uid| snapshot.terminating_for.get(uid));
-    let Some(already) = terminating else { return soon };
+    let Some(already) = terminating else {
+        let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        return soon + grace.map_or(Seconds::ZERO, job::beyond_usual);
+    };
     let left = Seconds(pod.metadata.deletion_grace_period_seconds.unwrap_or(0)) + GRACE_MARGIN - *already;
     if left < Seconds::ZERO { Moment::FAR_FUTURE } else { snapshot.now + left.max(Seconds(1)) }
 }

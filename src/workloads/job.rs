@@ -68,8 +68,13 @@ const USUAL_GRACE: i64 = 30;
 #[must_use]
 pub fn grace_beyond_usual(job: &Job) -> Seconds {
     let template = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let grace = template.and_then(|pod| pod.termination_grace_period_seconds).unwrap_or(USUAL_GRACE);
-    let beyond = grace.saturating_sub(USUAL_GRACE).clamp(0, crate::units::Seconds::DAY.0);
+    template.and_then(|pod| pod.termination_grace_period_seconds).map_or(Seconds::ZERO, beyond_usual)
+}
+
+/// What of a grace period, in seconds, is beyond the usual.
+#[must_use]
+pub fn beyond_usual(grace: i64) -> Seconds {
+    let beyond = grace.saturating_sub(USUAL_GRACE).clamp(0, Seconds::DAY.0);
     Seconds((beyond + 29) / 30 * 30)
 }
 
