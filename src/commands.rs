@@ -6,6 +6,7 @@ mod controller;
 mod crds;
 mod curtail;
 mod demo;
+mod output;
 mod simulate;
 
 use clap::Subcommand;
@@ -43,6 +44,9 @@ pub enum CommandError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A policy that made a plan which must not be carried out.
+    #[error(transparent)]
+    Plan(#[from] crate::simulate::RefusedPlan),
     /// Anything else that was asked for and can't be.
     #[error("{0}")]
     Usage(String),

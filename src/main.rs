@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use heliotrope::commands::Command;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Keeps a site's LLM workloads under its power caps, and moves flexible work to when the supply is green.
@@ -17,7 +18,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // 2 as clap has it: what was asked for could not be done as it was asked
         Err(error) => {
-            eprintln!("heliotrope: {error}");
+            // where nobody listens, the status still says it
+            let _ = writeln!(std::io::stderr(), "heliotrope: {error}");
             ExitCode::from(2)
         }
     }

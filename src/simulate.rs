@@ -14,6 +14,6 @@ pub mod summary;
 pub mod trace;
 mod work;
 
-pub use engine::run;
+pub use engine::{RefusedPlan, run};
 pub use setup::{ReadFile, Setup, setup};
 pub use work::Job;

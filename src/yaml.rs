@@ -64,7 +64,11 @@ impl Document {
     pub fn parse(text: &str, file: &str) -> Result<Self, YamlError> {
         let value = serde_yaml::from_str(text).map_err(|error| YamlError {
             file: file.to_owned(),
-            line: error.location().map(|location| location.line()),
+            // a key that is there twice is told of its mapping; saphyr knows where the second one stands
+            line: match MarkedYaml::load_from_str(text) {
+                Err(twice) if error.to_string().contains("duplicate entry") => Some(twice.marker().line()),
+                _ => error.location().map(|location| location.line()),
+            },
             field: String::new(),
             what: error.to_string(),
         })?;
@@ -195,6 +199,15 @@ mod tests {
         );
         assert!(read("domains:\n  - capWatts: -1\n").starts_with("s.yaml:2: domains[0].capWatts: invalid value"));
         assert!(read("domains: [\n").starts_with("s.yaml:2: "), "{}", read("domains: [\n"));
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_shown_at_its_own_line() {
+        let line = |text: &str| Document::parse(text, "s.yaml").unwrap_err().to_string();
+        for text in ["a: 1\nb: 2\na: 3\n", "x:\n  a: 1\n  a: 3\n"] {
+            let said = line(text);
+            assert!(said.starts_with("s.yaml:3: ") && said.contains("duplicate entry with key \"a\""), "{said}");
+        }
     }
 
     #[test]

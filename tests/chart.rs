@@ -147,6 +147,8 @@ fn a_value_that_is_misspelt_is_refused_by_name() {
         ("replcas=2", "replcas"),
         ("config.tickSecond=2", "tickSecond"),
         ("config.tickSeconds=0", "tickSeconds"),
+        ("config.tickSeconds=6", "tickSeconds"),
+        ("config.horizonHours=4294967295", "horizonHours"),
         ("config.tickSeconds=soon", "tickSeconds"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("replicas=0", "replicas"),

@@ -133,6 +133,75 @@ fn every_forecast_and_rule_of_the_contract_runs() {
     }
 }
 
+/// What a scenario of the contract needs no file for.
+const PLAIN: &str = "\
+apiVersion: heliotrope.dev/v1alpha1
+kind: Scenario
+start: 2026-04-14T15:00:00Z
+duration: 12h
+site:
+  domains:
+    - {name: site, capWatts: 1000}
+  pools:
+    - {name: a100, accelerator: NVIDIA A100-SXM4-80GB, nodes: 1, acceleratorsPerNode: 8, domain: site}
+";
+
+fn plain(more: &str, files: &[(&str, &str)]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("site.yaml"), format!("{PLAIN}{more}")).unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    json(&["simulate", folder.path().join("site.yaml").to_str().unwrap()]).0
+}
+
+#[test]
+fn a_profile_of_the_contract_needs_no_list() {
+    let more = "\
+jobs: {file: jobs.csv, format: gaia-csv, class: FineTuning, profile: ft_llama_8b_dolly,
+       waits: {shortBelow: 2h, short: 6h, long: 24h}, interruptible: true, startRule: known-length}
+workloads:
+  - {name: alone, arrival: 2026-04-14T18:00:00Z, expectedDurationSeconds: 3600, profile: pt_mpt_7b_fast}
+";
+    let summary = plain(more, &[("jobs.csv", "arrival_time,length,cpus\n0,3600,2\n")]);
+    // the draw at 400 W by the published sweep, rounded up: 345.65 and 387.85 W
+    assert_eq!(summary["energyKwh"], f64::from(2 * 346 + 388) / 1000.0);
+}
+
+#[test]
+fn what_begins_anew_after_a_stop_has_waited_for_what_it_lost() {
+    // two jobs of the short queue are believed to take its mean, 50 min: so the one of 90 min is cut by a cap that falls
+    // after an hour, and has lost it
+    let more = "\
+jobs: {file: jobs.csv, format: gaia-csv, wattsPerUnit: 500, waits: {shortBelow: 2h, short: 6h, long: 24h},
+       startRule: average-length}
+events:
+  - {domain: site, start: 2026-04-14T16:00:00Z, end: 2026-04-14T17:00:00Z, target: {capWatts: 100}}
+";
+    let jobs = [("jobs.csv", "arrival_time,length,cpus\n0,5400,1\n39600,600,1\n")];
+    let summary = plain(more, &jobs);
+    assert_eq!((&summary["suspensions"], &summary["jobsFinished"]), (&Value::from(1), &Value::from(2)));
+    // 1 h lost and 1 h of pause; the other one waits for nothing
+    assert_eq!(summary["meanWaitHours"], 1.0);
+    // where the cap is low until an hour before the end, only that hour of 90 min is done by then
+    let summary = plain(&more.replace("14T17:00:00Z, target", "15T02:00:00Z, target"), &jobs);
+    assert_eq!(summary["jobsFinished"], 1);
+    assert_eq!(summary["workPercent"], 70.0);
+}
+
+#[test]
+fn a_slot_of_a_second_and_a_far_deadline_are_simulated_in_seconds() {
+    let clock = heliotrope::clock::Stopwatch::start();
+    let site = example("seoul-ai-hall/site.yaml");
+    let far = "workloads[1]={name: far, acceleratorsPerReplica: 8, expectedDurationSeconds: 43200, deadline: 9999-12-30T00:00:00Z, checkpoint: {costSeconds: 9}, wattsPerAccelerator: 700}";
+    for set in ["slot=1s", far] {
+        let (summary, _) = json(&["simulate", &site, "--set", set, "--set", "signals.forecast=persistence"]);
+        assert_eq!(summary["jobsFinished"], 12, "{set}");
+        assert_eq!(summary["secondsOverCap"], 0, "{set}");
+    }
+    assert!(clock.millis() < 60_000, "it took {} ms", clock.millis());
+}
+
 #[test]
 fn an_average_length_is_all_that_the_planner_may_know() {
     if common::shared().is_none() {

@@ -72,11 +72,11 @@ pub struct LLMWorkloadSpec {
     /// The object that does the work, in the same namespace. Its own figures count in the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload_ref: Option<WorkloadRef>,
-    /// Accelerators of each replica; used where there is no workloadRef, as in the simulator.
+    /// Accelerators of each replica, in a scenario of the simulator. In a cluster the pods of the workloadRef say it, and this changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub accelerators_per_replica: Option<i32>,
-    /// Replicas; used where there is no workloadRef.
+    /// Replicas, in a scenario of the simulator. In a cluster the workloadRef says it, and this changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
     /// The AcceleratorProfile to count with, instead of the one for its class.

@@ -1,6 +1,7 @@
 //! `heliotrope crds`.
 
 use super::CommandError;
+use super::output::print;
 use crate::api::crds::files;
 use clap::Args;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ impl Crds {
                     let path = dir.join(name);
                     std::fs::write(&path, text).map_err(CommandError::file(&path))?;
                 }
-                None => print!("---\n{text}"),
+                None => print(&format!("---\n{text}"))?,
             }
         }
         Ok(())

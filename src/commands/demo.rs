@@ -1,6 +1,7 @@
 //! `heliotrope demo`: the built-in site, so that a first look needs no file and no network.
 
 use super::CommandError;
+use super::output::print;
 use super::simulate::{Output, simulate};
 use crate::yaml::Document;
 use clap::Args;
@@ -27,10 +28,9 @@ impl Demo {
             let file = FILES.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned());
             file.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
         };
-        println!("An illustrative site in Seoul: one day, two rows, one curtailment.\n");
+        print("An illustrative site in Seoul: one day, two rows, one curtailment.\n\n")?;
         let output = Output { json: None, report: Some(self.report.clone()), trace: None, timings: false };
         simulate(&document, &read, &output)?;
-        println!("\nThe report is in {}: open it in a browser.", self.report.display());
-        Ok(())
+        print(&format!("\nThe report is in {}: open it in a browser.\n", self.report.display()))
     }
 }

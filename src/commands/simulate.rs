@@ -1,9 +1,10 @@
 //! `heliotrope simulate`.
 
 use super::CommandError;
+use super::output::{Target, print};
 use crate::core::plan::{Policy, RunNow, by_name};
 use crate::simulate::outcome::Outcome;
-use crate::simulate::{ReadFile, Setup, run, setup, summary, trace};
+use crate::simulate::{ReadFile, RefusedPlan, Setup, report, run, setup, summary, trace};
 use crate::yaml::Document;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -63,41 +64,53 @@ impl Simulate {
     }
 }
 
-/// Runs a scenario and its baseline, and tells what came of them. Nothing is written before both are done.
+/// Runs a scenario and its baseline, and tells what came of them. Where files go is looked at first, and nothing is
+/// written before both runs are done.
 pub(super) fn simulate(document: &Document, read: &ReadFile<'_>, output: &Output) -> Result<(), CommandError> {
     let setup = setup(document, read)?;
     let policy = by_name(&setup.policy).ok_or_else(|| CommandError::Usage(format!("no policy {}", setup.policy)))?;
+    let is_stdout = |path: &&PathBuf| *path == Path::new("-");
+    let open = |path: &Option<PathBuf>| path.as_ref().map(|path| Target::open(path)).transpose();
+    let json_file = output.json.as_ref().filter(|path| !is_stdout(path)).cloned();
+    let files = [&output.trace, &output.report, &json_file];
+    for (i, path) in files.iter().enumerate().filter_map(|(i, path)| Some((i, path.as_ref()?))) {
+        if files[..i].iter().any(|other| other.as_ref() == Some(path)) {
+            return Err(CommandError::Usage(format!("{}: two results can't go into one file", path.display())));
+        }
+    }
+    let targets = [open(&output.trace)?, open(&output.report)?, open(&json_file)?];
     let clock = crate::clock::Stopwatch::start();
-    let mut runs = vec![with_progress(&setup, policy.as_ref())];
+    let mut runs = vec![with_progress(&setup, policy.as_ref())?];
     let millis = clock.millis();
     if policy.name() != RunNow.name() {
-        runs.push(with_progress(&setup, &RunNow));
+        runs.push(with_progress(&setup, &RunNow)?);
     }
     let figures = summary::summarise(&runs[0], runs.get(1));
-    if let Some(path) = &output.trace {
-        std::fs::write(path, trace::csv(&runs[0])).map_err(CommandError::file(path))?;
-    }
-    if let Some(path) = &output.report {
-        std::fs::write(path, crate::simulate::report::html(&runs)).map_err(CommandError::file(path))?;
-    }
     let mut json = serde_json::to_value(&figures).map_err(|error| CommandError::Usage(error.to_string()))?;
     if output.timings {
         json["timings"] = serde_json::json!({"runMillis": millis, "plans": runs[0].plans});
     }
     let json = format!("{json:#}\n");
-    match output.json.as_deref() {
-        Some(path) if path == Path::new("-") => print!("{json}"),
-        Some(path) => {
-            std::fs::write(path, json).map_err(CommandError::file(path))?;
-            print!("{}", summary::table(&figures));
+    // 1. all written, 2. all in their places
+    let texts: [&dyn Fn() -> String; 3] = [&|| trace::csv(&runs[0]), &|| report::html(&runs), &|| json.clone()];
+    let mut written = Vec::new();
+    for (target, text) in targets.into_iter().zip(texts) {
+        if let Some(mut target) = target {
+            let text = text();
+            target.fill(&text)?;
+            written.push((target, text));
         }
-        None => print!("{}", summary::table(&figures)),
     }
-    Ok(())
+    written.into_iter().try_for_each(|(target, text)| target.finish(&text))?;
+    if output.json.as_ref().is_some_and(|path| is_stdout(&path)) {
+        print(&json)
+    } else {
+        print(&summary::table(&figures))
+    }
 }
 
 /// Runs with a bar on standard error; indicatif shows it only where that is a terminal.
-fn with_progress(setup: &Setup, policy: &dyn Policy) -> Outcome {
+fn with_progress(setup: &Setup, policy: &dyn Policy) -> Result<Outcome, RefusedPlan> {
     let bar = ProgressBar::new(1000);
     if let Ok(style) = ProgressStyle::with_template("{msg:>12} {wide_bar} {percent}% {eta}") {
         bar.set_style(style);

@@ -8,9 +8,10 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Config {
-    /// Seconds between two thorough plans.
+    /// Seconds between two thorough plans: at most an hour, since signals are hourly.
     pub plan_period_seconds: u32,
-    /// Seconds between two cycles when nothing happens: RELIABILITY §2 counts 5 of its 30 s for this.
+    /// Seconds between two cycles when nothing happens: at most 5. RELIABILITY §2 counts 5 of its 30 s for this, and
+    /// the leader renews its lease of 15 s once a tick: longer, and two leaders alternate.
     pub tick_seconds: u32,
     /// How long a workload is taken to run that does not say.
     pub default_expected_duration_seconds: u32,
@@ -53,15 +54,19 @@ impl Config {
         }
         let document = Document::parse(text, file)?;
         let config: Self = document.read()?;
-        for (field, value) in [
-            ("planPeriodSeconds", config.plan_period_seconds),
-            ("tickSeconds", config.tick_seconds),
-            ("defaultExpectedDurationSeconds", config.default_expected_duration_seconds),
-            ("slotSeconds", config.slot_seconds),
-            ("horizonHours", config.horizon_hours),
+        for (field, value, most) in [
+            ("planPeriodSeconds", config.plan_period_seconds, 3600),
+            ("tickSeconds", config.tick_seconds, 5),
+            // a year, as expectedDurationSeconds of a workload
+            ("defaultExpectedDurationSeconds", config.default_expected_duration_seconds, 31_536_000),
+            ("slotSeconds", config.slot_seconds, 86_400),
+            // a year: no signal and no schedule says anything of what comes later
+            ("horizonHours", config.horizon_hours, 8784),
+            // an hour: more than any grace period that a pod should have. Never 0: what stops draws until it is gone
+            ("stopLeadSeconds", config.stop_lead_seconds, 3600),
         ] {
-            if value == 0 {
-                return Err(document.error(field, "is zero: at least 1 is needed"));
+            if !(1..=most).contains(&value) {
+                return Err(document.error(field, format!("{value} is not from 1 to {most}")));
             }
         }
         if config.listen.parse::<std::net::SocketAddr>().is_err() {
@@ -94,7 +99,20 @@ mod tests {
         assert_eq!((config.tick_seconds, config.horizon_hours), (2, 48));
         let error = |text: &str| Config::parse(text, "c.yaml").unwrap_err().to_string();
         assert!(error("tickSeconds: 2\ntickSecond: 3\n").starts_with("c.yaml:2: tickSecond: unknown field"));
-        assert_eq!(error("slotSeconds: 0\n"), "c.yaml:1: slotSeconds: is zero: at least 1 is needed");
+        for (text, said) in [
+            ("slotSeconds: 0", "slotSeconds: 0 is not from 1 to 86400"),
+            ("slotSeconds: 86401", "slotSeconds: 86401 is not from 1 to 86400"),
+            ("tickSeconds: 6", "tickSeconds: 6 is not from 1 to 5"),
+            ("planPeriodSeconds: 3601", "planPeriodSeconds: 3601 is not from 1 to 3600"),
+            ("horizonHours: 4294967295", "horizonHours: 4294967295 is not from 1 to 8784"),
+            ("stopLeadSeconds: 0", "stopLeadSeconds: 0 is not from 1 to 3600"),
+            (
+                "defaultExpectedDurationSeconds: 31536001",
+                "defaultExpectedDurationSeconds: 31536001 is not from 1 to 31536000",
+            ),
+        ] {
+            assert_eq!(error(text), format!("c.yaml:1: {said}"));
+        }
         assert_eq!(error("listen: here\n"), "c.yaml:1: listen: `here` is not an address such as 0.0.0.0:8080");
         assert!(error("tickSeconds: -1\n").starts_with("c.yaml:1: tickSeconds: invalid value"));
     }

@@ -11,6 +11,7 @@ mod place;
 mod policy;
 mod problem;
 mod repair;
+mod slots;
 
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};

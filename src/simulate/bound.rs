@@ -71,8 +71,10 @@ fn watts_at_root(setup: &Setup, job: &Job) -> Watts {
     let seen = setup.pools.iter().map(|pool| {
         let up = setup.tree.chain(pool.domain);
         // rounded down, as a bound must be
-        let permille =
-            |watts: i64, domain| watts + watts * i64::from(setup.tree.get(domain).spec.overhead_permille) / 1000;
+        let permille = |watts: i64, domain| {
+            let extra = i128::from(watts) * i128::from(setup.tree.get(domain).spec.overhead_permille) / 1000;
+            watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
+        };
         Watts(up.fold(job.watts.0, permille))
     });
     seen.min().unwrap_or(job.watts)

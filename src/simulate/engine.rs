@@ -8,6 +8,7 @@ use super::work::Job;
 use crate::core::admit::{Action, Cycle, Reason, cycle};
 use crate::core::domain::DomainId;
 use crate::core::forecast::{Forecast, known_at};
+use crate::core::plan::checker::Note;
 use crate::core::plan::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Running, Supply, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
@@ -29,13 +30,31 @@ struct Progress<'a> {
     waits: Vec<(&'static str, String, Seconds)>,
 }
 
+/// A plan that the checker refuses: a fault of the policy, not of the scenario.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the plan that {policy} made at {at} is refused: {note}. This is a fault of the policy: please report it")]
+pub struct RefusedPlan {
+    /// Which policy.
+    pub policy: String,
+    /// When it planned.
+    pub at: Moment,
+    /// What is wrong with it.
+    pub note: Note,
+}
+
+/// How often forecasts are looked at again where slots are shorter: signals are hourly, and a slot of a second would
+/// make a cycle of each second.
+const LOOK_AGAIN: Seconds = Seconds(300);
+
 /// Runs a scenario under a policy. `tell` hears how far it is, in thousandths.
-#[must_use]
-pub fn run(setup: &Setup, policy: &dyn Policy, tell: &dyn Fn(u64)) -> Outcome {
+///
+/// # Errors
+/// Where a plan is refused by the checker: nothing of such a run is worth telling.
+pub fn run(setup: &Setup, policy: &dyn Policy, tell: &dyn Fn(u64)) -> Result<Outcome, RefusedPlan> {
     let mut engine = Engine::new(setup, policy);
     let mut now = setup.start;
     while now < setup.end {
-        engine.step(now);
+        engine.step(now)?;
         let next = engine.next_event(now).min(setup.end);
         engine.advance(now, next);
         let span = (setup.end - setup.start).0.max(1);
@@ -43,7 +62,7 @@ pub fn run(setup: &Setup, policy: &dyn Policy, tell: &dyn Fn(u64)) -> Outcome {
         now = next;
     }
     engine.finish(now);
-    engine.outcome()
+    Ok(engine.outcome())
 }
 
 struct Engine<'a> {
@@ -87,7 +106,7 @@ impl<'a> Engine<'a> {
     }
 
     /// What happens at one moment: ends, arrivals, one cycle and its actions.
-    fn step(&mut self, now: Moment) {
+    fn step(&mut self, now: Moment) -> Result<(), RefusedPlan> {
         self.finish(now);
         while self.jobs.get(self.arrived).is_some_and(|progress| progress.job.arrival <= now) {
             self.arrived += 1;
@@ -104,10 +123,14 @@ impl<'a> Engine<'a> {
             let (problem, order) = self.problem(now, &active, thorough);
             let decided = cycle(&problem, self.policy, Seconds::ZERO);
             self.plans += 1;
+            if let Some(note) = decided.refused.first() {
+                return Err(RefusedPlan { policy: self.policy.name().to_owned(), at: now, note: note.clone() });
+            }
             self.carry_out(now, &decided, &order);
         }
         let in_use = self.in_use();
         self.meter.read(now, &in_use);
+        Ok(())
     }
 
     /// The world as the planner sees it, and which job each of its workloads is.
@@ -209,8 +232,8 @@ impl<'a> Engine<'a> {
         let planned = self.plan.iter().flat_map(|plan| &plan.entries).flat_map(|entry| &entry.runs);
         let planned = planned.flat_map(|run| [run.start, run.end]).filter(|at| *at > now).min();
         let waits = self.jobs[..self.arrived].iter().any(|progress| progress.finished.is_none());
-        let tick =
-            (waits && self.setup.forecast != Forecast::Perfect).then(|| (now + Seconds(1)).ceil(self.setup.slot));
+        let tick = (waits && self.setup.forecast != Forecast::Perfect)
+            .then(|| (now + Seconds(1)).ceil(self.setup.slot.max(LOOK_AGAIN)));
         let events = [arrival, finish, caps, planned, tick];
         events.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(Moment::FAR_FUTURE)
     }
@@ -247,7 +270,7 @@ impl<'a> Engine<'a> {
         for progress in &self.jobs[..self.arrived] {
             if let Some(running) = progress.running {
                 let sum = in_use.entry(running.pool.0).or_default();
-                sum.0 += progress.job.watts.0;
+                sum.0 = sum.0.saturating_add(progress.job.watts.0);
                 sum.1 += u64::from(self.hosts(progress.job, running.pool));
             }
         }
@@ -399,6 +422,7 @@ fn workload_outcome(
         accelerators: job.accelerators,
         watts,
         finish_by: job.finish_by,
+        done: job.length - progress.left.max(Seconds::ZERO),
         runs: progress.runs.iter().map(|(pool, a, b)| (setup.pools[pool.0].name.clone(), *a, *b)).collect(),
         finished: progress.finished,
         carbon,

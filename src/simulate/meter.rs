@@ -40,15 +40,18 @@ impl<'a> Meter<'a> {
         for (i, pool) in self.pools.iter().enumerate() {
             let (watts, hosts) = in_use.get(&i).copied().unwrap_or_default();
             let hosts = i64::try_from(hosts.min(u64::from(pool.nodes))).unwrap_or(i64::MAX);
-            through[pool.domain.0] += pool.idle.0 + watts + hosts * pool.host_extra.0;
+            let hosts = hosts.saturating_mul(pool.host_extra.0);
+            let all = pool.idle.0.saturating_add(watts).saturating_add(hosts);
+            through[pool.domain.0] = through[pool.domain.0].saturating_add(all);
         }
         let domains: Vec<_> = self.tree.iter().collect();
         for (id, domain) in domains.into_iter().rev() {
-            let losses = (through[id.0] * i64::from(domain.spec.overhead_permille) + 999) / 1000;
-            let total = through[id.0] + losses + domain.spec.baseline.0;
+            let losses = (i128::from(through[id.0]) * i128::from(domain.spec.overhead_permille) + 999) / 1000;
+            let losses = i64::try_from(losses).unwrap_or(i64::MAX);
+            let total = through[id.0].saturating_add(losses).saturating_add(domain.spec.baseline.0);
             draws[id.0] = Watts(total);
             if let Some(parent) = domain.parent {
-                through[parent.0] += total;
+                through[parent.0] = through[parent.0].saturating_add(total);
             }
         }
         draws

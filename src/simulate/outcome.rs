@@ -90,6 +90,8 @@ pub struct WorkloadOutcome {
     pub watts: Watts,
     /// By when it should have finished.
     pub finish_by: Option<Moment>,
+    /// How much of its length is done; what was lost by a stop is not.
+    pub done: Seconds,
     /// Its runs: where, from, until.
     pub runs: Vec<(String, Moment, Moment)>,
     /// When it finished; none if it did not.
@@ -103,11 +105,11 @@ pub struct WorkloadOutcome {
 }
 
 impl WorkloadOutcome {
-    /// How long it waited in all: from arrival to its end, less its length; suspensions are waits too.
+    /// How long it waited in all: from arrival to its end, less the work that is done. Suspensions are waits too, and so
+    /// are runs whose work was lost by a stop. Nothing where it comes after the end of the run.
     #[must_use]
     pub fn waited(&self, end: Moment) -> Seconds {
-        let ran: Seconds = self.runs.iter().map(|(_, from, to)| *to - *from).sum();
-        self.finished.unwrap_or(end) - self.arrival - ran
+        (self.finished.unwrap_or(end) - self.arrival - self.done).max(Seconds::ZERO)
     }
 
     /// How much later than asked it finished, or has not finished yet.
@@ -129,5 +131,35 @@ impl Outcome {
         roots.iter().for_each(|root| moments.extend(root.draw.changes_between(self.start, self.end)));
         let sum = |at: Moment| roots.iter().map(|root| root.draw.at(at)).sum();
         Steps::new(sum(self.start), moments.into_iter().map(|at| (at, sum(at))).collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_lost_is_a_wait() {
+        let hour = |h: i64| Moment(h * 3600);
+        let mut one = WorkloadOutcome {
+            id: "a".into(),
+            class: String::new(),
+            arrival: hour(0),
+            length: Seconds(2 * 3600),
+            accelerators: 1,
+            watts: Watts(1),
+            finish_by: None,
+            done: Seconds(2 * 3600),
+            // an hour that was lost, a pause of an hour, then all of it
+            runs: vec![("p".to_owned(), hour(0), hour(1)), ("p".to_owned(), hour(2), hour(4))],
+            finished: Some(hour(4)),
+            carbon: GramsCo2e::ZERO,
+            energy: Joules::ZERO,
+            waits: Vec::new(),
+        };
+        assert_eq!(one.waited(hour(9)), Seconds(2 * 3600));
+        // half of it done by the end
+        (one.finished, one.done) = (None, Seconds(3600));
+        assert_eq!(one.waited(hour(3)), Seconds(2 * 3600));
     }
 }

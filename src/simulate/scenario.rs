@@ -2,7 +2,8 @@
 //!
 //! Units are in the names. A power is an integer of watts or a text with its unit (`34 kW`), a duration a text (`15m`).
 
-use crate::api::BaselineMethod;
+use crate::api::{BaselineMethod, WorkloadClass};
+use crate::core::forecast::Forecast;
 use crate::signals::Format;
 use crate::units::{Moment, Seconds, Watts};
 use serde::{Deserialize, Deserializer};
@@ -35,7 +36,7 @@ pub struct Scenario {
     pub signals: Signals,
     /// A trace of jobs.
     pub jobs: Option<Jobs>,
-    /// Power curves that jobs and workloads may name.
+    /// Power curves of one's own, beside those that are built in (`work::PROFILES`), that jobs and workloads may name.
     #[serde(default)]
     pub profiles: Vec<Profile>,
     /// Single workloads.
@@ -182,7 +183,7 @@ pub struct Generation {
 }
 
 /// What comes from outside.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Signals {
     /// Carbon intensity.
@@ -190,8 +191,14 @@ pub struct Signals {
     /// Price of energy.
     pub price: Option<Signal>,
     /// What may be known of what comes.
-    #[serde(default)]
-    pub forecast: ForecastKind,
+    #[serde(deserialize_with = "forecast", default = "perfect")]
+    pub forecast: Forecast,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self { carbon: None, price: None, forecast: Forecast::Perfect }
+    }
 }
 
 /// A signal's file.
@@ -206,32 +213,41 @@ pub struct Signal {
     pub column: Option<String>,
 }
 
-/// What may be known of what comes.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(untagged)]
-pub enum ForecastKind {
-    /// `perfect`, `persistence` or `hour-of-week`.
-    #[default]
-    #[serde(skip)]
-    Default,
-    /// By name.
-    Named(ForecastName),
-    /// `{noisePercent: 10}`.
-    Noisy {
-        /// The largest error.
-        #[serde(rename = "noisePercent")]
-        noise_percent: u32,
-    },
+/// `perfect`, `persistence`, `hour-of-week` or `{noisePercent: N}`.
+fn forecast<'de, D: Deserializer<'de>>(from: D) -> Result<Forecast, D::Error> {
+    const KNOWN: &str = "use perfect, persistence, hour-of-week or {noisePercent: N} with N from 0 to 100";
+    let wrong = |what: String| Err(serde::de::Error::custom(format!("{what}: {KNOWN}")));
+    let mut percent = None;
+    match serde_yaml::Value::deserialize(from)? {
+        serde_yaml::Value::String(name) => match name.as_str() {
+            "perfect" => return Ok(Forecast::Perfect),
+            "persistence" => return Ok(Forecast::Persistence),
+            "hour-of-week" => return Ok(Forecast::HourOfWeek),
+            _ => return wrong(format!("`{name}` is not a forecast")),
+        },
+        serde_yaml::Value::Mapping(fields) => {
+            for (field, value) in fields {
+                match (field.as_str(), value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n <= 100)) {
+                    (Some("noisePercent"), Some(n)) => percent = Some(n),
+                    // more could make a signal negative
+                    (Some("noisePercent"), None) => {
+                        return wrong("noisePercent is not a whole number from 0 to 100".to_owned());
+                    }
+                    (Some(other), _) => return wrong(format!("unknown field `{other}`")),
+                    (None, _) => return wrong("a field without a name".to_owned()),
+                }
+            }
+        }
+        _ => {}
+    }
+    match percent {
+        Some(percent) => Ok(Forecast::Noisy { percent }),
+        None => wrong("not a forecast".to_owned()),
+    }
 }
 
-/// A forecast by name.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "explained where they are made")]
-pub enum ForecastName {
-    Perfect,
-    Persistence,
-    HourOfWeek,
+fn perfect() -> Forecast {
+    Forecast::Perfect
 }
 
 /// A trace of jobs.
@@ -243,9 +259,9 @@ pub struct Jobs {
     /// Its shape.
     pub format: JobsFormat,
     /// The class of all of them, for reports.
-    #[serde(default = "batch")]
-    pub class: String,
-    /// Fixed power of a unit. Or `profile`.
+    #[serde(default)]
+    pub class: WorkloadClass,
+    /// Fixed power of a unit, one accelerator. Or `profile`.
     #[serde(deserialize_with = "maybe_watts", default)]
     pub watts_per_unit: Option<Watts>,
     /// The name of a profile, whose draw at its highest limit a unit has.
@@ -314,8 +330,8 @@ pub struct ScenarioWorkload {
     #[serde(deserialize_with = "maybe_moment", default)]
     pub arrival: Option<Moment>,
     /// Its class.
-    #[serde(default = "batch")]
-    pub class: String,
+    #[serde(default)]
+    pub class: WorkloadClass,
     /// Its model, for reports.
     pub model: Option<String>,
     /// Accelerators of each replica.
@@ -402,22 +418,26 @@ fn heliotrope() -> String {
 fn generic() -> String {
     "generic".to_owned()
 }
-fn batch() -> String {
-    "BatchInference".to_owned()
-}
 fn one() -> u32 {
     1
 }
+
+/// The largest power in a scenario, 10 GW: more than any site has, and sums of many stay far from overflow.
+pub(super) const MOST: Watts = Watts(10_000_000_000);
 
 /// Watts as a whole number or as a text with a unit.
 pub(super) fn parse_watts(value: &serde_yaml::Value) -> Result<Watts, String> {
     match value {
         serde_yaml::Value::Number(number) => match number.as_i64() {
-            Some(watts) if (0..=10_000_000_000).contains(&watts) => Ok(Watts(watts)),
+            Some(watts) if (0..=MOST.0).contains(&watts) => Ok(Watts(watts)),
             Some(watts) if watts < 0 => Err(format!("{watts} W is negative")),
             _ => Err(format!("{number} is not a whole number of watts up to 10 GW")),
         },
-        serde_yaml::Value::String(text) => text.parse::<Watts>().map_err(|error| error.to_string()),
+        serde_yaml::Value::String(text) => match text.parse::<Watts>() {
+            Ok(watts) if watts <= MOST => Ok(watts),
+            Ok(_) => Err(format!("`{text}` is more than 10 GW, the largest power that is counted with")),
+            Err(error) => Err(error.to_string()),
+        },
         _ => Err("not a power: write watts as a whole number, or a text such as 34 kW".to_owned()),
     }
 }

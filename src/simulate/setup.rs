@@ -3,7 +3,7 @@
 //! Every mistake is one [`YamlError`] that names file, line and field; files that a scenario names are read through
 //! a function of the caller, so that an embedded scenario needs none.
 
-use super::scenario::{Domain, Event, ForecastKind, ForecastName, Scenario, ScenarioPool, Signal, Window};
+use super::scenario::{Domain, Event, MOST, Scenario, ScenarioPool, Signal, Window};
 use super::work::{self, Job};
 use crate::api::BaselineMethod;
 use crate::core::domain::{CapSchedule, CapWindow, DomainSpec, DomainTree, Target};
@@ -117,15 +117,7 @@ pub fn setup(document: &Document, read_file: &ReadFile<'_>) -> Result<Setup, Yam
         carbon,
         price,
         generation,
-        forecast: match scenario.signals.forecast {
-            ForecastKind::Default | ForecastKind::Named(ForecastName::Perfect) => Forecast::Perfect,
-            ForecastKind::Named(ForecastName::Persistence) => Forecast::Persistence,
-            ForecastKind::Named(ForecastName::HourOfWeek) => Forecast::HourOfWeek,
-            ForecastKind::Noisy { noise_percent: percent } if percent <= 100 => Forecast::Noisy { percent },
-            ForecastKind::Noisy { .. } => {
-                return Err(bad("signals.forecast", &"a noise of more than 100 % could make a signal negative"));
-            }
-        },
+        forecast: scenario.signals.forecast,
         carbon_price: scenario.carbon_price_per_tonne.map(|units| PricePerTonne::units(i64::from(units))),
         delay_cost_per_hour: i64::from(scenario.delay_cost_per_hour) * 1_000_000,
         jobs,
@@ -282,6 +274,9 @@ fn pools(document: &Document, pools: &[ScenarioPool], tree: &DomainTree) -> Resu
             let accelerators = accelerators.ok_or_else(|| {
                 document.error(&field("nodes"), "nodes × acceleratorsPerNode must be from 1 to 4294967295")
             })?;
+            if pool.host_watts.times(pool.nodes) > MOST {
+                return Err(document.error(&field("hostWatts"), "nodes × hostWatts is more than 10 GW"));
+            }
             Ok(Pool {
                 name: pool.name.clone(),
                 domain,

@@ -106,8 +106,7 @@ pub(super) fn quantile(sorted: &[Seconds], percent: usize) -> Seconds {
 
 fn figures(outcome: &Outcome) -> Summary {
     let end = outcome.end;
-    let ran = |w: &WorkloadOutcome| -> Seconds { w.runs.iter().map(|(_, from, to)| *to - *from).sum() };
-    let mut waits: Vec<Seconds> = outcome.workloads.iter().map(|w| w.waited(end).max(Seconds::ZERO)).collect();
+    let mut waits: Vec<Seconds> = outcome.workloads.iter().map(|w| w.waited(end)).collect();
     waits.sort_unstable();
     let count = outcome.workloads.len();
     let work = |seconds: &dyn Fn(&WorkloadOutcome) -> Seconds| -> Joules {
@@ -131,7 +130,7 @@ fn figures(outcome: &Outcome) -> Summary {
         peak_watts: outcome.site_draw().highest(outcome.start, end).0,
         seconds_over_cap: outcome.domains.iter().map(|domain| domain.over.0).max().unwrap_or(0),
         watt_seconds_over_cap: outcome.domains.iter().map(|domain| domain.over_energy.0).sum(),
-        work_percent: percent(work(&|w| ran(w).min(w.length)).0 as f64, asked.0 as f64).unwrap_or(100.0),
+        work_percent: percent(work(&|w| w.done).0 as f64, asked.0 as f64).unwrap_or(100.0),
         lower_bound: bound.map(|(carbon, cost)| Bound { carbon_kg: rounded(carbon), cost: rounded(cost) }),
         gap_percent: bound.and_then(|(least_carbon, least_cost)| {
             let (value, least) = if cost > 0.0 { (cost, least_cost) } else { (carbon_kg, least_carbon) };

@@ -1,6 +1,6 @@
 //! The work of a scenario: jobs of a trace, and single workloads.
 
-use super::scenario::{Profile, Scenario, StartRule};
+use super::scenario::{MOST, Profile, Scenario, StartRule};
 use crate::core::plan::{Suspension, WorkloadId};
 use crate::units::{Moment, Seconds, Watts};
 use crate::yaml::{Document, YamlError};
@@ -74,6 +74,10 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
             (None, Some(name)) => profile_watts(document, &scenario.profiles, name, &field("profile"), read)?,
             _ => return wrong("wattsPerAccelerator", "give either wattsPerAccelerator or profile"),
         };
+        if each.times(accelerators) > MOST {
+            let named = if workload.profile.is_some() { "profile" } else { "wattsPerAccelerator" };
+            return wrong(named, &format!("{accelerators} accelerators of {each} are more than 10 GW"));
+        }
         let arrival = workload.arrival.unwrap_or(scenario.start);
         let length = Seconds(i64::from(workload.expected_duration_seconds));
         let finish_by = match (workload.deadline, workload.max_delay_seconds) {
@@ -83,7 +87,7 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
         };
         jobs.push(Job {
             id: workload.name.as_str().into(),
-            class: workload.class.clone(),
+            class: format!("{:?}", workload.class),
             arrival,
             length,
             believed: length,
@@ -110,6 +114,10 @@ fn traced(document: &Document, scenario: &Scenario, read: &Read<'_>) -> Result<V
     };
     let text = read(&trace.file, "jobs.file")?;
     let rows = gaia(&text, &trace.file).map_err(|what| document.error("jobs.file", what))?;
+    if let Some(units) = rows.iter().map(|row| row.2).max().filter(|units| each.times(*units) > MOST) {
+        let named = if trace.profile.is_some() { "jobs.profile" } else { "jobs.wattsPerUnit" };
+        return Err(document.error(named, format!("a job of {units} units of {each} is more than 10 GW")));
+    }
     let is_short = |length: Seconds| length < trace.waits.short_below;
     let mean = |short: bool| {
         let lengths: Vec<i64> = rows.iter().filter(|row| is_short(row.1) == short).map(|row| row.1.0).collect();
@@ -127,7 +135,7 @@ fn traced(document: &Document, scenario: &Scenario, read: &Read<'_>) -> Result<V
         };
         Job {
             id: format!("job-{i:05}").into(),
-            class: format!("{} ({})", trace.class, if short { "short" } else { "long" }),
+            class: format!("{:?} ({})", trace.class, if short { "short" } else { "long" }),
             arrival,
             length: *length,
             believed,
@@ -182,7 +190,21 @@ fn gaia(text: &str, file: &str) -> Result<Vec<(Seconds, Seconds, u32)>, String> 
     Ok(rows)
 }
 
-/// The draw of one accelerator at its highest limit, by a sweep's file: `Workload,GPU power cap,…,power per GPU`.
+/// Watts that one A100 (limit 400 W) draws at its highest limit under a workload: the profiles that need no file.
+/// Rounded up from the column "power per GPU" of `a100_llm_power_limit_sweep.csv`, emerald-ai-demo-may-2025, Apache-2.0.
+pub(super) const PROFILES: [(&str, Watts); 8] = [
+    ("ft_llama_8b_dolly", Watts(346)),
+    ("ft_llama_8b_p3", Watts(344)),
+    ("infer_llama_8b", Watts(369)),
+    ("infer_llama_8b_32g", Watts(369)),
+    ("infer_llama_8b_48g", Watts(369)),
+    ("pt_mpt_13b_lg", Watts(382)),
+    ("pt_mpt_13b_sm", Watts(377)),
+    ("pt_mpt_7b_fast", Watts(388)),
+];
+
+/// The draw of one accelerator at its highest limit: by a sweep's file (`Workload,GPU power cap,…,power per GPU`) where
+/// `profiles` names one, else as built in.
 fn profile_watts(
     document: &Document,
     profiles: &[Profile],
@@ -191,7 +213,12 @@ fn profile_watts(
     read: &Read<'_>,
 ) -> Result<Watts, YamlError> {
     let Some(i) = profiles.iter().position(|profile| profile.name == name) else {
-        return Err(document.error(field, format!("there is no profile `{name}` in profiles")));
+        let known = PROFILES.iter().find(|(known, _)| *known == name);
+        return known.map(|(_, watts)| *watts).ok_or_else(|| {
+            let known = PROFILES.map(|(known, _)| known).join(", ");
+            let what = "is neither in the scenario's profiles ({name, file}) nor built in; built in are";
+            document.error(field, format!("`{name}` {what} {known}"))
+        });
     };
     let file = &profiles[i].file;
     let field = format!("profiles[{i}].file");
@@ -206,7 +233,7 @@ fn profile_watts(
         }
     }
     let highest = draws.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    let watts = highest.map(|(_, draw)| draw).filter(|draw| draw.is_finite() && *draw > 0.0);
+    let watts = highest.map(|(_, draw)| draw).filter(|draw| (0.0..1e6).contains(draw) && *draw > 0.0);
     let watts =
         watts.ok_or_else(|| document.error(&field, format!("{file}: no row of workload `{name}` has figures")))?;
     Ok(Watts(watts.ceil() as i64))

@@ -3,6 +3,7 @@
 use super::reason::{Reason, Verdict};
 use super::victims::victims;
 use crate::core::domain::DomainId;
+use crate::core::plan::checker::{Note, check};
 use crate::core::plan::{
     Entry, Fixed, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Shortage, Workload, WorkloadId,
 };
@@ -55,6 +56,9 @@ pub struct Cycle {
     pub verdicts: Vec<Verdict>,
     /// One for each domain, in the tree's order.
     pub domains: Vec<DomainFigures>,
+    /// What the checker refuses of the plan: nothing of it is among the actions. Empty, or a planner has a fault that
+    /// must be told.
+    pub refused: Vec<Note>,
 }
 
 /// Decides everything for one moment. `stop_lead` is how long a stopping workload may go on drawing, as a rule:
@@ -90,10 +94,15 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     // 3. The plan for all.
     let plan = Arc::new(policy.plan(&after));
 
-    // 4. Who pauses, since the plan has it run later.
+    // 4. What the checker makes of it. A note on one workload leaves the others alone; one on a domain, a pool or the
+    //    plan itself leaves only the suspensions of step 2.
+    let refused = check(&after, &plan);
+    let stands = |id: &WorkloadId| refused.iter().all(|note| note.workload().is_some_and(|about| *about != **id));
+
+    // 5. Who pauses, since the plan has it run later.
     for (workload, entry) in after.workloads.iter().zip(&plan.entries) {
         let Some((pool, load)) = running_load(workload) else { continue };
-        if entry.run_at(problem.now).is_some() {
+        if entry.run_at(problem.now).is_some() || !stands(&workload.id) {
             continue;
         }
         let saves_permille = saving(&after, workload, entry);
@@ -103,7 +112,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         }
     }
 
-    // 5. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan. Where there is none
+    // 6. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan. Where there is none
     // in the pool that it is planned into, another of its choices will do.
     let mut started: Vec<(WorkloadId, PoolId, Load)> = Vec::new();
     let mut held: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
@@ -113,6 +122,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         .iter()
         .zip(&plan.entries)
         .filter(|(workload, _)| workload.running.is_none() && !stopped.contains_key(&workload.id))
+        .filter(|(workload, _)| stands(&workload.id))
         .filter_map(|(workload, entry)| Some((workload, entry.run_at(problem.now)?.pool)))
         .collect();
     ready.sort_by_key(|(workload, _)| {
@@ -139,7 +149,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         }
     }
 
-    // 6. A reason for everyone.
+    // 7. A reason for everyone.
     let mut planned = Ledger::fixed(&after);
     for (workload, entry) in after.workloads.iter().zip(&plan.entries) {
         each_run(workload, entry, problem.now, |pool, load, from, to| planned.add(pool, load, from, to));
@@ -165,7 +175,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         .collect();
     let suspensions = stopped.into_iter().map(|(id, reason)| Action::Suspend { id, reason });
     let starts = started.into_iter().map(|(id, pool, load)| Action::Start { id, pool, load });
-    Cycle { plan, actions: suspensions.chain(starts).collect(), verdicts, domains }
+    Cycle { plan, actions: suspensions.chain(starts).collect(), verdicts, domains, refused }
 }
 
 /// What else than watts and accelerators keeps a load out of a pool now. Takes its places there where nothing does.

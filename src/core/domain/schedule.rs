@@ -1,7 +1,7 @@
 //! A cap that follows the week: lower in the hours when the contract or the grid says so.
 
 use crate::core::steps::Steps;
-use crate::units::{Moment, Watts};
+use crate::units::{Moment, Seconds, Watts};
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -50,6 +50,9 @@ pub enum ScheduleError {
     },
 }
 
+/// How far ahead windows are looked up one by one: ten years.
+const FAR: Seconds = Seconds(3_653 * Seconds::DAY.0);
+
 impl CapSchedule {
     /// A schedule whose windows all make sense.
     ///
@@ -69,11 +72,20 @@ impl CapSchedule {
 
     /// The cap over `[from, until)`, and `base` outside it.
     ///
+    /// What lies beyond the calendar, or more than [`FAR`] ahead, has the lowest cap of all windows: a window that is
+    /// not looked up is never one that does not hold.
+    ///
     /// Wall-clock times that a change of summer time skips or repeats are taken as RFC 5545 does (jiff's "compatible").
     #[must_use]
     pub fn timeline(&self, base: Watts, from: Moment, until: Moment) -> Steps<Watts> {
         let mut steps = Steps::constant(base);
-        let (Some(first), Some(last)) = (self.local(from), self.local(until)) else { return steps };
+        let all = until;
+        let until = until.min(from + FAR);
+        let (Some(first), Some(last)) = (self.local(from), self.local(until)) else {
+            steps.update(from, all, |cap| cap.min(self.lowest(base)));
+            return steps;
+        };
+        steps.update(until, all, |cap| cap.min(self.lowest(base)));
         for window in &self.windows {
             // a window that began yesterday may still be open
             let mut day = first.date().saturating_sub(1.day());
@@ -92,6 +104,11 @@ impl CapSchedule {
             }
         }
         steps
+    }
+
+    /// The lowest cap of all windows.
+    fn lowest(&self, base: Watts) -> Watts {
+        self.windows.iter().map(|window| window.cap).min().unwrap_or(base)
     }
 
     fn local(&self, moment: Moment) -> Option<Zoned> {
@@ -159,8 +176,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_far_ahead_has_the_lowest_cap_and_never_none() {
+        let peak =
+            CapWindow { days: vec![Weekday::Monday], from: time(18, 0, 0, 0), to: time(21, 0, 0, 0), cap: Watts(700) };
+        let from = at("2022-10-16T00:00:00Z");
+        // a horizon of u32::MAX hours, the end of time, and a beginning beyond the calendar
+        for until in [from + Seconds(i64::from(u32::MAX) * 3600), Moment::FAR_FUTURE] {
+            let caps = seoul(vec![peak.clone()]).timeline(Watts(1000), from, until);
+            assert_eq!(caps.at(at("2022-10-17T10:00:00Z")), Watts(700));
+            assert_eq!(caps.at(at("2022-10-18T10:00:00Z")), Watts(1000));
+            assert_eq!(caps.at(at("2033-10-18T10:00:00Z")), Watts(700));
+            assert_eq!(caps.at(until), Watts(1000));
+        }
+        let beyond = Moment(i64::MAX / 8);
+        let caps = seoul(vec![peak]).timeline(Watts(1000), beyond, Moment::FAR_FUTURE);
+        assert_eq!(caps.at(beyond + Seconds(1)), Watts(700));
+    }
+
+    #[test]
     fn summer_time_keeps_the_wall_clock() {
-        let Ok(zone) = TimeZone::get("Europe/Berlin") else { return };
+        // the data that every binary carries: an image without /usr/share/zoneinfo has schedules too
+        let zone = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
         let noon = CapWindow {
             days: vec![Weekday::Saturday, Weekday::Sunday],
             from: time(12, 0, 0, 0),

@@ -1,11 +1,12 @@
 //! Reads a problem and a plan, and says what is wrong with it.
 //!
 //! It shares no code with any planner: sums are made anew from the runs, second by second where anything changes,
-//! without the ledger. What it does not refuse may be carried out; nothing else may.
+//! without the ledger. What it does not refuse may be carried out; nothing else may: `admit::cycle` asks it about each
+//! plan and carries out no part of one that it refuses.
 
-use super::{Load, PoolId, PowerPlan, Problem, Workload};
+use super::{Load, PoolId, PowerPlan, Problem, Why, Workload};
 use crate::units::{Moment, Seconds, Watts};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Something wrong with a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +78,25 @@ pub enum Note {
     },
 }
 
+impl Note {
+    /// The workload that it is about; none where it is about the plan as a whole.
+    #[must_use]
+    pub fn workload(&self) -> Option<&str> {
+        match self {
+            Self::OverCap { .. } | Self::OverPool { .. } | Self::OtherWorkloads => None,
+            Self::OtherWork { id, .. }
+            | Self::Disorder { id }
+            | Self::WrongPool { id }
+            | Self::Stopped { id }
+            | Self::WrongLateness { id, .. } => Some(id),
+        }
+    }
+}
+
 /// All that is wrong with a plan; nothing is a good answer.
+///
+/// What runs and goes on without a break ([`Why::GoesOn`]) draws anyway: who must stop for a cap that falls on it is
+/// not for the plan to say.
 #[must_use]
 pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
     let ids = problem.workloads.iter().map(|workload| &workload.id);
@@ -124,7 +143,8 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
         if late != entry.late {
             notes.push(Note::WrongLateness { id: id(), late, said: entry.late });
         }
-        let goes_on = workload.running.is_some() && !workload.is_divisible();
+        let whole = runs.len() == 1 && runs[0].1 <= problem.now;
+        let goes_on = workload.running.is_some() && (!workload.is_divisible() || entry.why == Why::GoesOn && whole);
         for (pool, start, end) in runs {
             let load = load_of(workload, pool);
             if goes_on { &mut anyway } else { &mut planned }.push((pool, load, start, end));
@@ -140,79 +160,86 @@ fn load_of(workload: &Workload, pool: PoolId) -> Load {
 
 type Draws = [(PoolId, Load, Moment, Moment)];
 
-/// Looks at every moment at which anything begins, ends or falls.
+/// What is drawn in each pool: watts, accelerators, hosts.
+type Drawn = Vec<(i64, i64, i64)>;
+
+/// Looks at every moment at which anything begins, ends or falls, in order of time: what is drawn is kept in two sums,
+/// of all and of what draws anyway.
 fn sums(problem: &Problem, planned: &Draws, anyway: &Draws, notes: &mut Vec<Note>) {
-    let all = planned.iter().chain(anyway);
-    let mut moments: BTreeSet<Moment> = all.flat_map(|(_, _, start, end)| [*start, *end]).collect();
+    // when, where, what, +1 or -1, and whether it draws anyway
+    let mut changes: Vec<(Moment, PoolId, Load, i64, bool)> = Vec::new();
+    for (draws, is_anyway) in [(planned, false), (anyway, true)] {
+        for (pool, load, start, end) in draws.iter().filter(|(_, _, start, end)| start < end) {
+            changes.extend([(*start, *pool, *load, 1, is_anyway), (*end, *pool, *load, -1, is_anyway)]);
+        }
+    }
+    changes.sort_by_key(|(at, ..)| *at);
+    let mut moments: BTreeSet<Moment> = changes.iter().map(|(at, ..)| *at).collect();
     moments.insert(problem.now);
     let last = moments.last().copied().unwrap_or(problem.now);
     for (_, domain) in problem.tree.iter() {
         moments.extend(domain.spec.cap.changes_between(problem.now, last));
     }
-    let mut reported = BTreeSet::new();
+    let mut with: Drawn = vec![(0, 0, 0); problem.pools.len()];
+    let mut without = with.clone();
+    let mut changes = changes.into_iter().peekable();
+    let (mut full_pools, mut full_domains) = (BTreeSet::new(), BTreeSet::new());
     for at in moments {
-        let with = drawn(problem, at, planned.iter().chain(anyway));
-        let without = drawn(problem, at, anyway.iter());
-        for (pool, (_, used, _)) in &with.0 {
-            let has = problem.pools[*pool].accelerators;
-            let plans_here = without.0.get(pool).is_none_or(|(_, before, _)| before < used);
-            if *used > u64::from(has) && plans_here && reported.insert(problem.pools[*pool].name.clone()) {
-                let pool = problem.pools[*pool].name.clone();
-                notes.push(Note::OverPool { pool, at, used: *used, has });
+        while let Some((_, pool, load, sign, is_anyway)) = changes.next_if(|(when, ..)| *when <= at) {
+            for sum in [Some(&mut with), is_anyway.then_some(&mut without)].into_iter().flatten() {
+                let sum = &mut sum[pool.0];
+                sum.0 = sum.0.saturating_add(load.watts.0.saturating_mul(sign));
+                sum.1 += i64::from(load.accelerators) * sign;
+                sum.2 += i64::from(load.hosts) * sign;
             }
         }
-        for (name, watts) in &with.1 {
-            let Some(id) = problem.tree.find(name) else { continue };
-            let cap = problem.tree.get(id).spec.cap.at(at);
-            let adds = without.1.get(name).is_none_or(|before| before < watts);
-            if *watts > cap && adds && reported.insert(name.clone()) {
-                notes.push(Note::OverCap { domain: name.clone(), at, watts: *watts, cap });
+        for (i, pool) in problem.pools.iter().enumerate() {
+            let used = with[i].1;
+            if used > i64::from(pool.accelerators) && without[i].1 < used && full_pools.insert(i) {
+                let used = u64::try_from(used).unwrap_or(0);
+                notes.push(Note::OverPool { pool: pool.name.clone(), at, used, has: pool.accelerators });
+            }
+        }
+        let (all, before) = (domains(problem, &with), domains(problem, &without));
+        for ((id, domain), (watts, before)) in problem.tree.iter().zip(all.into_iter().zip(before)) {
+            let cap = domain.spec.cap.at(at);
+            if watts > cap && before < watts && full_domains.insert(id) {
+                notes.push(Note::OverCap { domain: domain.spec.name.clone(), at, watts, cap });
             }
         }
     }
 }
 
-/// Per pool (watts, accelerators, hosts), and per domain its whole draw.
-type Drawn = (BTreeMap<usize, (i64, u64, u64)>, BTreeMap<String, Watts>);
-
-fn drawn<'d>(problem: &Problem, at: Moment, draws: impl Iterator<Item = &'d (PoolId, Load, Moment, Moment)>) -> Drawn {
-    let mut pools: BTreeMap<usize, (i64, u64, u64)> = BTreeMap::new();
-    for (pool, load, _, _) in draws.filter(|(_, _, start, end)| *start <= at && at < *end) {
-        let sum = pools.entry(pool.0).or_default();
-        sum.0 += load.watts.0;
-        sum.1 += u64::from(load.accelerators);
-        sum.2 += u64::from(load.hosts);
-    }
-    let mut domains: BTreeMap<String, Watts> = BTreeMap::new();
+/// What each domain draws, in the tree's order.
+fn domains(problem: &Problem, drawn: &Drawn) -> Vec<Watts> {
+    let mut domains = vec![Watts::ZERO; problem.tree.len()];
     // what is drawn at a place goes up through all that feed it; each adds its overhead, but not to a baseline of its own
     let with_overhead = |watts: i64, permille: u32| {
-        let extra = watts * i64::from(permille);
-        watts + extra.div_euclid(1000) + i64::from(extra.rem_euclid(1000) > 0)
+        let extra = i128::from(watts) * i128::from(permille);
+        let extra = extra.div_euclid(1000) + i128::from(extra.rem_euclid(1000) > 0);
+        watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
     };
-    for (_, domain) in problem.tree.iter() {
+    for (id, domain) in problem.tree.iter() {
         let mut total = domain.spec.baseline.0;
-        *domains.entry(domain.spec.name.clone()).or_default() += Watts(total);
+        domains[id.0] += Watts(total);
         let mut next = domain.parent;
         while let Some(id) = next {
             let above = problem.tree.get(id);
             total = with_overhead(total, above.spec.overhead_permille);
-            *domains.entry(above.spec.name.clone()).or_default() += Watts(total);
+            domains[id.0] += Watts(total);
             next = above.parent;
         }
     }
-    for (i, pool) in problem.pools.iter().enumerate() {
-        let (watts, _, hosts) = pools.get(&i).copied().unwrap_or_default();
-        let hosts = i64::try_from(hosts.min(u64::from(pool.nodes))).unwrap_or(i64::MAX);
-        let mut total = pool.idle.0 + watts + hosts * pool.host_extra.0;
+    for (pool, (watts, _, hosts)) in problem.pools.iter().zip(drawn) {
+        let hosts = (*hosts).min(i64::from(pool.nodes)).saturating_mul(pool.host_extra.0);
+        let mut total = pool.idle.0.saturating_add(*watts).saturating_add(hosts);
         let mut next = Some(pool.domain);
         while let Some(id) = next {
             let domain = problem.tree.get(id);
             total = with_overhead(total, domain.spec.overhead_permille);
-            if let Some(sum) = domains.get_mut(&domain.spec.name) {
-                *sum += Watts(total);
-            }
+            domains[id.0] += Watts(total);
             next = domain.parent;
         }
     }
-    (pools, domains)
+    domains
 }

@@ -121,13 +121,17 @@ impl<'a> Draft<'a> {
                 if gains_by_waiting || *why == Why::GoesOn || (starts_now && placement.runs.len() == 1) {
                     continue;
                 }
+                let known = self.ledger.known();
                 let Some((old, why)) = self.take(i) else { continue };
                 match place::earliest(self.problem, &self.ledger, self.workload(i)) {
                     Some(new) if new.finish() < old.finish() => {
                         self.put(i, new, why);
                         moved = true;
                     }
-                    _ => self.put(i, old, why),
+                    _ => {
+                        self.put(i, old, why);
+                        self.ledger.restore(known);
+                    }
                 }
             }
             if !moved {

@@ -4,6 +4,7 @@ use super::{Load, PoolId, Problem};
 use crate::core::domain::DomainId;
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds, Watts};
+use std::cell::RefCell;
 
 /// Free watts of every domain and loads of every pool, over time.
 ///
@@ -17,7 +18,23 @@ pub struct Ledger<'a> {
     free: Vec<Steps<i64>>,
     /// Per pool: its domain and all above, each with the overhead it adds.
     chains: Vec<Vec<DomainId>>,
+    /// Searches that were made: a thousand workloads of one kind would else look through the same full hours each.
+    known: RefCell<Vec<Known>>,
 }
+
+/// What a search found: in this pool nothing of this load or more fits for this length or longer, if it starts in
+/// `[from, at)`. Adding to the ledger keeps that true; taking back shortens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    pool: PoolId,
+    load: Load,
+    length: Seconds,
+    from: Moment,
+    at: Moment,
+}
+
+/// How many searches are remembered: as many as a site has kinds of work. A guess.
+const REMEMBERED: usize = 32;
 
 /// The sum of the loads in a pool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,7 +47,7 @@ struct Use {
 impl Use {
     fn plus(self, load: Load, sign: i64) -> Self {
         Self {
-            watts: self.watts + sign * load.watts.0,
+            watts: self.watts.saturating_add(load.watts.0.saturating_mul(sign)),
             accelerators: self.accelerators + sign * i64::from(load.accelerators),
             hosts: self.hosts + sign * i64::from(load.hosts),
         }
@@ -73,7 +90,7 @@ impl<'a> Ledger<'a> {
         let mut free: Vec<Steps<i64>> =
             problem.tree.iter().map(|(_, domain)| domain.spec.cap.map(|cap| cap.0)).collect();
         let mut draws = |domain: DomainId, watts: Watts| {
-            free[domain.0] = free[domain.0].map(|free| free - watts.0);
+            free[domain.0] = free[domain.0].map(|free| free.saturating_sub(watts.0));
         };
         for (id, domain) in problem.tree.iter() {
             // a baseline is a figure of its own domain's feed, so only what is above adds overhead to it
@@ -89,7 +106,7 @@ impl<'a> Ledger<'a> {
             problem.tree.seen_from_above(pool.domain, pool.idle).for_each(|(domain, watts)| draws(domain, watts));
         }
         let used = vec![Steps::constant(Use::default()); problem.pools.len()];
-        Self { problem, used, free, chains }
+        Self { problem, used, free, chains, known: RefCell::default() }
     }
 
     /// What draws and can't be moved, on top of [`Ledger::idle`].
@@ -115,10 +132,17 @@ impl<'a> Ledger<'a> {
     fn change(&mut self, pool: PoolId, load: Load, from: Moment, to: Moment, sign: i64) {
         let pieces: Vec<_> = self.used[pool.0].pieces(from, to).collect();
         for (start, end, used) in pieces {
-            let changes = self.deltas(pool, used, used.plus(load, sign));
+            let changes: Vec<_> = self.deltas(pool, used, used.plus(load, sign)).collect();
             for (domain, delta) in changes {
-                self.free[domain.0].update(start, end, |free| free - delta);
+                self.free[domain.0].update(start, end, |free| free.saturating_sub(delta));
             }
+        }
+        if sign < 0 {
+            // what reaches into the freed time may fit now, in any pool under the same domains
+            for known in self.known.get_mut() {
+                known.at = known.at.min(from - known.length + Seconds(1));
+            }
+            self.known.get_mut().retain(|known| known.from < known.at);
         }
         self.used[pool.0].update(from, to, |used| used.plus(load, sign));
     }
@@ -131,17 +155,17 @@ impl<'a> Ledger<'a> {
     }
 
     /// What a change in a pool adds at each domain above it.
-    fn deltas(&self, pool: PoolId, before: Use, after: Use) -> Vec<(DomainId, i64)> {
+    fn deltas(&self, pool: PoolId, before: Use, after: Use) -> impl Iterator<Item = (DomainId, i64)> + '_ {
         let domain = self.problem.pool(pool).domain;
         let seen = |used| self.problem.tree.seen_from_above(domain, self.drawn(pool, used));
-        seen(before).zip(seen(after)).map(|((domain, old), (_, new))| (domain, (new - old).0)).collect()
+        seen(before).zip(seen(after)).map(|((domain, old), (_, new))| (domain, (new - old).0))
     }
 
     /// What a load would add at the root, on top of what is promised at a moment.
     #[must_use]
     pub fn adds_at_root(&self, pool: PoolId, load: Load, at: Moment) -> Watts {
         let used = self.used[pool.0].at(at);
-        self.deltas(pool, used, used.plus(load, 1)).last().map_or(load.watts, |(_, delta)| Watts(*delta))
+        self.deltas(pool, used, used.plus(load, 1)).last().map_or(load.watts, |(_, delta)| Watts(delta))
     }
 
     /// What is free at a domain at a moment.
@@ -193,20 +217,72 @@ impl<'a> Ledger<'a> {
     /// Does a load fit throughout `[from, to)`?
     #[must_use]
     pub fn fits(&self, pool: PoolId, load: Load, from: Moment, to: Moment) -> bool {
-        self.shortages(pool, load, from, to).is_none()
+        let capacity = i64::from(self.problem.pool(pool).accelerators);
+        self.used[pool.0].pieces(from, to).all(|(start, end, used)| {
+            let after = used.plus(load, 1);
+            after.accelerators <= capacity
+                && self
+                    .deltas(pool, used, after)
+                    .all(|(domain, needs)| self.free[domain.0].pieces(start, end).all(|(.., free)| needs <= free))
+        })
     }
 
     /// The first moment from `from` on at which a load fits for as long as `length`; none if there is none, ever.
     #[must_use]
     pub fn earliest(&self, pool: PoolId, load: Load, from: Moment, length: Seconds) -> Option<Moment> {
         let mut at = from;
+        let is_more = |known: &Known| {
+            known.load.watts <= load.watts
+                && known.load.accelerators <= load.accelerators
+                && known.load.hosts <= load.hosts
+        };
+        let known = self.known.borrow();
+        let rules = |known: &&Known| known.pool == pool && known.length <= length && is_more(known);
+        // one that begins earlier may lead into one that begins later: they are few, so again until nothing moves
+        while let Some(later) =
+            known.iter().filter(rules).filter(|known| known.from <= at && at < known.at).map(|known| known.at).max()
+        {
+            at = later;
+        }
+        drop(known);
         loop {
             match self.shortages(pool, load, at, at + length) {
-                None => return Some(at),
+                None => break,
                 // a shortage ends after it begins, so this moves on each time; the changes are finite
                 Some((_, end)) => at = end.filter(|end| *end > at)?,
             }
         }
+        self.remember(Known { pool, load, length, from, at });
+        Some(at)
+    }
+
+    fn remember(&self, new: Known) {
+        if new.at <= new.from {
+            return;
+        }
+        let mut known = self.known.borrow_mut();
+        let same = |old: &Known| (old.pool, old.load, old.length) == (new.pool, new.load, new.length);
+        match known.iter_mut().find(|old| same(old) && old.from <= new.at && new.from <= old.at) {
+            // two searches that meet are one
+            Some(old) => (old.from, old.at) = (old.from.min(new.from), old.at.max(new.at)),
+            None => {
+                if known.len() == REMEMBERED {
+                    known.remove(0);
+                }
+                known.push(new);
+            }
+        }
+    }
+
+    /// What searches have found so far.
+    #[must_use]
+    pub fn known(&self) -> Vec<Known> {
+        self.known.borrow().clone()
+    }
+
+    /// Remembers again what was known before something was taken back, now that the same is there again.
+    pub fn restore(&mut self, known: Vec<Known>) {
+        *self.known.get_mut() = known;
     }
 
     /// The moments in `(from, to)` at which anything changes that a load in this pool depends on.

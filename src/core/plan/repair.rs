@@ -44,17 +44,26 @@ pub(super) fn repair(problem: &Problem) -> Draft<'_> {
             workload.id.clone(),
         )
     });
-    let mut best = in_order(&start, &order);
+    let mut latest = in_order(&start, &order);
+    let mut best = latest.clone();
     let mut score = best.score();
     for _ in 0..ROUNDS {
         if score.misses.iter().all(|n| *n == 0) {
             break;
         }
-        let late = |draft: &Draft<'_>, i: usize| draft.placement(i).is_some_and(|p| p.late > Seconds::ZERO);
-        let latest = in_order(&start, &order);
+        let late = |i: usize| latest.placement(i).is_some_and(|p| p.late > Seconds::ZERO);
         // stable: who was in time keeps its place behind the squeaky ones
-        order.sort_by_key(|i| !late(&latest, *i));
-        consider(&mut best, &mut score, in_order(&start, &order));
+        let mut next = order.clone();
+        next.sort_by_key(|i| !late(*i));
+        if next == order {
+            break; // who is late stands in front already: all further rounds would be this one
+        }
+        order = next;
+        latest = in_order(&start, &order);
+        let scored = latest.score();
+        if scored < score {
+            (best, score) = (latest.clone(), scored);
+        }
     }
     if order.len() <= FEW && score.misses.iter().any(|n| *n > 0) {
         for permutation in permutations(&mut order) {
