@@ -58,12 +58,34 @@ impl<T: Copy + PartialEq> Steps<T> {
 
     /// The pieces of `[from, to)`, each with the value that holds throughout it.
     pub fn pieces(&self, from: Moment, to: Moment) -> impl Iterator<Item = (Moment, Moment, T)> + '_ {
-        let first = self.index(from);
+        self.pieces_from(self.index(from), from, to)
+    }
+
+    fn pieces_from(&self, first: usize, from: Moment, to: Moment) -> impl Iterator<Item = (Moment, Moment, T)> + '_ {
         (first..self.steps.len()).map_while(move |i| {
             let start = self.steps[i].0.max(from);
             let end = self.steps.get(i + 1).map_or(to, |(at, _)| (*at).min(to));
             (start < end).then_some((start, end, self.steps[i].1))
         })
+    }
+
+    /// Where a walk from a moment on begins: for [`Steps::pieces_after`].
+    #[must_use]
+    pub fn place(&self, moment: Moment) -> usize {
+        self.index(moment)
+    }
+
+    /// As [`Steps::pieces`], for intervals that follow each other: `place` is at or before `from`, and moves on to it.
+    pub fn pieces_after(
+        &self,
+        place: &mut usize,
+        from: Moment,
+        to: Moment,
+    ) -> impl Iterator<Item = (Moment, Moment, T)> + '_ {
+        while self.steps.get(*place + 1).is_some_and(|(at, _)| *at <= from) {
+            *place += 1;
+        }
+        self.pieces_from(*place, from, to)
     }
 
     /// Changes the value throughout `[from, to)`.
@@ -167,6 +189,11 @@ mod tests {
         let pieces: Vec<_> = steps.pieces(m(5), m(25)).collect();
         assert_eq!(pieces, [(m(5), m(10), 1), (m(10), m(20), 2), (m(20), m(25), 3)]);
         assert_eq!(steps.pieces(m(5), m(5)).count(), 0);
+        let mut place = steps.place(m(5));
+        for (from, to) in [(5, 9), (9, 15), (15, 15), (15, 40), (40, 50)] {
+            let walked: Vec<_> = steps.pieces_after(&mut place, m(from), m(to)).collect();
+            assert_eq!(walked, steps.pieces(m(from), m(to)).collect::<Vec<_>>(), "{from} to {to}");
+        }
         assert_eq!(steps.integral(m(5), m(25)), 5 + 20 + 15);
     }
 

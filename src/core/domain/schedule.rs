@@ -72,7 +72,7 @@ impl CapSchedule {
 
     /// The cap over `[from, until)`, and `base` outside it.
     ///
-    /// What lies beyond the calendar, or more than [`FAR`] ahead, has the lowest cap of all windows: a window that is
+    /// What lies beyond the calendar, or more than ten years ahead, has the lowest cap of all windows: a window that is
     /// not looked up is never one that does not hold.
     ///
     /// Wall-clock times that a change of summer time skips or repeats are taken as RFC 5545 does (jiff's "compatible").

@@ -186,22 +186,25 @@ impl<'a> Ledger<'a> {
         let mut first: Option<Shortage> = None;
         let mut last_end = Some(from);
         let capacity = i64::from(self.problem.pool(pool).accelerators);
+        let mut places: Vec<usize> = self.chains[pool.0].iter().map(|id| self.free[id.0].place(from)).collect();
+        // a piece that ends before `to` ends with a change
+        let next = |steps: &dyn Fn() -> Option<Moment>, end: Moment| if end < to { Some(end) } else { steps() };
         for (start, end, used) in self.used[pool.0].pieces(from, to) {
             let after = used.plus(load, 1);
             if after.accelerators > capacity {
                 let free = u32::try_from(capacity - used.accelerators).unwrap_or(0);
                 first.get_or_insert(Shortage::Accelerators { pool, needs: load.accelerators, free, at: start });
-                last_end = later(last_end, self.used[pool.0].next_change(start));
+                last_end = later(last_end, next(&|| self.used[pool.0].next_change(start), end));
             }
-            for (domain, needs) in self.deltas(pool, used, after) {
-                for (at, _, free) in self.free[domain.0].pieces(start, end).filter(|(_, _, free)| *free < needs) {
+            for ((domain, needs), place) in self.deltas(pool, used, after).zip(&mut places) {
+                let pieces = self.free[domain.0].pieces_after(place, start, end);
+                for (at, until, free) in pieces.filter(|(_, _, free)| *free < needs) {
                     let shortage = Shortage::Headroom { domain, needs: Watts(needs), free: Watts(free), at };
                     if first.is_none_or(|known| at < known.at()) {
                         first = Some(shortage);
                     }
-                    let changes = [self.free[domain.0].next_change(at), self.used[pool.0].next_change(at)];
-                    let ends = changes.into_iter().flatten().min();
-                    last_end = later(last_end, ends);
+                    let changes = || [self.free[domain.0].next_change(at), self.used[pool.0].next_change(at)];
+                    last_end = later(last_end, next(&|| changes().into_iter().flatten().min(), until));
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::{PoolChoice, Problem, Run, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 
-/// The most (cells × cells that may be taken) of one search: 1.5 MB and some 5 ms, of which a plan makes two for each
+/// The most (cells × cells that may be taken) of one search: 1.5 MB and a few ms, of which a plan makes two for each
 /// workload and pool. Two days ahead at a quarter of an hour, for work of four days, takes 110,000.
 const STATES: i128 = 1 << 18;
 
@@ -171,6 +171,7 @@ impl Search<'_> {
             let mut next = vec![NEVER; width];
             let band = from.len();
             from.resize(band + width, None);
+            let restart = self.price.at(cell.start).saturating_mul(self.switch).max(0);
             let idle = self.wait.saturating_mul((cell.end - cell.start).0);
             for taken in low..=high {
                 for stage in STAGES {
@@ -190,9 +191,8 @@ impl Search<'_> {
                     let rests = if stage == Stage::Fresh { Stage::Fresh } else { Stage::Off };
                     reach(taken, rests, so_far.saturating_add(idle), (stage, false));
                     if may {
-                        let restart =
-                            if stage == Stage::Off { self.price.at(cell.start).saturating_mul(self.switch) } else { 0 };
-                        let total = so_far.saturating_add(cell.cost).saturating_add(restart.max(0));
+                        let restart = if stage == Stage::Off { restart } else { 0 };
+                        let total = so_far.saturating_add(cell.cost).saturating_add(restart);
                         reach(taken + 1, Stage::On, total, (stage, true));
                     }
                 }
