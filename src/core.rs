@@ -6,6 +6,7 @@
 //! - [`domain`]: the electrical tree and its caps over time
 //! - [`forecast`]: what may be known of what comes
 //! - [`profile`]: what an accelerator draws and does at each limit
+//! - [`lease`]: watts as leases, what is reserved for whom, and what a node may do
 //! - [`plan`]: when and where each workload runs
 //! - [`admit`]: who starts and who stops now, and why everyone else waits
 //! - [`steps`]: values that change at moments, which all of the above are made of
@@ -14,6 +15,7 @@ pub mod admit;
 pub mod chance;
 pub mod domain;
 pub mod forecast;
+pub mod lease;
 pub mod plan;
 pub mod profile;
 pub mod steps;

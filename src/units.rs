@@ -31,7 +31,7 @@ pub use energy::Joules;
 pub use money::{Money, PricePerMwh, PricePerTonne};
 pub use parse::ParseUnitError;
 pub use power::Watts;
-pub use time::{BootMillis, Moment, Seconds};
+pub use time::{BootMillis, Millis, Moment, Seconds};
 
 /// `a * b / c`, rounded half away from zero, without overflow on the way.
 ///

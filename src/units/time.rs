@@ -123,6 +123,11 @@ impl std::str::FromStr for Moment {
     }
 }
 
+/// A span of time in whole milliseconds.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
 /// Milliseconds since the machine booted, time asleep included: what ends of limits and leases are told in.
 ///
 /// Never compared with a [`Moment`]: a wall clock may be set, this one only runs, and it starts anew with each boot.
@@ -147,5 +152,12 @@ impl BootMillis {
 impl std::fmt::Display for BootMillis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "boot + {}.{:03} s", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+impl std::ops::Add<Millis> for BootMillis {
+    type Output = Self;
+    fn add(self, span: Millis) -> Self {
+        self.plus(span.0)
     }
 }

@@ -1,0 +1,169 @@
+//! The numbers of a lease, and how they are summed.
+
+use crate::units::Watts;
+use serde::{Deserialize, Serialize};
+
+/// What a child may hold while its domain may draw no more than `cap`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Row {
+    /// The absolute cap of the domain.
+    pub cap: Watts,
+    /// What the child may hold then.
+    pub watts: Watts,
+}
+
+/// Everything of a lease that a child may act on.
+///
+/// ```text
+/// may hold
+///   watts |            .------o   rows[0]: the domain's full cap
+///         |         .o'           rows[1]: linear in between
+///         |       o'              rows[2]: the last that can be reached with everything on
+///   floor |.......                below it the floor, and workloads are suspended
+///         +-------------------- cap of the domain
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Figures {
+    /// What it may draw, whatever the cap: no row allows more.
+    pub watts: Watts,
+    /// By falling cap, the domain's full cap first. Those that can't be reached are left out.
+    pub rows: Vec<Row>,
+    /// The least that it can be held to with its accelerators on.
+    pub floor: Watts,
+    /// What it falls to when it is deaf or its lease is over.
+    pub safe: Watts,
+}
+
+impl Figures {
+    /// The same watts at every cap: a child that nothing is known of but its hard ceiling.
+    #[must_use]
+    pub fn flat(watts: Watts) -> Self {
+        Self { watts, rows: Vec::new(), floor: watts, safe: watts }
+    }
+
+    /// What these allow while the domain may draw `cap`: what a node acts on, so rounded down.
+    #[must_use]
+    pub fn at(&self, cap: Watts) -> Watts {
+        self.watts.min(self.line(cap, |num, den| num.div_euclid(den)))
+    }
+
+    /// The most that a child with these figures draws when the cap has fallen to `cap`: what is summed, so rounded up.
+    /// Where `safe_counts`, a deaf child is counted too: it falls to its safe limit and no further.
+    #[must_use]
+    pub fn worst_at(&self, cap: Watts, safe_counts: bool) -> Watts {
+        let heard = self.watts.min(self.line(cap, |num, den| -(-num).div_euclid(den)));
+        if safe_counts { heard.max(self.safe.min(self.watts)) } else { heard }
+    }
+
+    fn line(&self, cap: Watts, divide: impl Fn(i128, i128) -> i128) -> Watts {
+        match self.rows.iter().position(|row| row.cap <= cap) {
+            Some(0) => self.rows[0].watts,
+            Some(i) => {
+                let (low, high) = (self.rows[i], self.rows[i - 1]);
+                let (rise, run) = (i128::from((high.watts - low.watts).0), i128::from((high.cap - low.cap).0.max(1)));
+                let above = divide(rise * i128::from((cap - low.cap).0), run);
+                low.watts + Watts(i64::try_from(above).unwrap_or(i64::MAX))
+            }
+            None => self.floor,
+        }
+    }
+
+    /// Figures that allow, at every cap, at least what either of the two does.
+    ///
+    /// Over one segment of the caps of both, the higher of two lines is convex, so it lies below the chord that the result
+    /// has there.
+    #[must_use]
+    pub fn highest(&self, other: &Self) -> Self {
+        self.at_each_cap(other, Watts::max)
+    }
+
+    /// Figures that allow, at the caps of both, the lower of what the two do.
+    #[must_use]
+    pub fn lowest(&self, other: &Self) -> Self {
+        self.at_each_cap(other, Watts::min)
+    }
+
+    fn at_each_cap(&self, other: &Self, choose: impl Fn(Watts, Watts) -> Watts) -> Self {
+        let mut caps: Vec<Watts> = self.caps().chain(other.caps()).collect();
+        caps.sort_unstable_by(|a, b| b.cmp(a));
+        caps.dedup();
+        let up = |figures: &Self, cap| figures.line(cap, |num, den| -(-num).div_euclid(den));
+        let rows = caps.into_iter().map(|cap| Row { cap, watts: choose(up(self, cap), up(other, cap)) }).collect();
+        Self {
+            watts: choose(self.watts, other.watts),
+            rows,
+            floor: choose(self.floor, other.floor),
+            safe: choose(self.safe, other.safe),
+        }
+    }
+
+    /// Does nothing in here allow more than `other` does, at any cap?
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        let below = |cap| self.worst_at(cap, false) <= other.worst_at(cap, false);
+        // at each corner, and right below it, where a last row ends and the floor begins
+        let corners = self.caps().chain(other.caps()).flat_map(|cap| [cap, cap - Watts(1)]);
+        self.watts <= other.watts && self.safe <= other.safe && corners.chain([Watts(i64::MIN)]).all(below)
+    }
+
+    /// The caps that it has rows for.
+    pub fn caps(&self) -> impl Iterator<Item = Watts> + '_ {
+        self.rows.iter().map(|row| row.cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn figures() -> impl Strategy<Value = Figures> {
+        let rows = proptest::collection::btree_map(1..40_i64, 0..30_i64, 0..4);
+        (0..30_i64, rows, 0..10_i64, 0..20_i64).prop_map(|(watts, rows, floor, safe)| {
+            let mut highest = i64::MAX;
+            let rows = rows.into_iter().rev().map(|(cap, watts)| {
+                highest = highest.min(watts);
+                Row { cap: Watts(cap), watts: Watts(highest) }
+            });
+            let rows: Vec<Row> = rows.collect();
+            let floor = rows.last().map_or(floor, |row| floor.min(row.watts.0));
+            Figures { watts: Watts(watts), rows, floor: Watts(floor), safe: Watts(safe) }
+        })
+    }
+
+    #[test]
+    fn between_rows_it_is_linear_and_below_the_last_the_floor() {
+        let row = |cap, watts| Row { cap: Watts(cap), watts: Watts(watts) };
+        let figures = Figures {
+            watts: Watts(900),
+            rows: vec![row(1000, 1000), row(500, 400)],
+            floor: Watts(300),
+            safe: Watts(350),
+        };
+        let at = |cap| figures.at(Watts(cap)).0;
+        assert_eq!([2000, 1000, 999, 750, 500, 499, 0].map(at), [900, 900, 900, 700, 400, 300, 300]);
+        assert_eq!(figures.worst_at(Watts(499), true), Watts(350), "a deaf child stops at its safe limit");
+    }
+
+    proptest! {
+        #[test]
+        fn the_highest_of_two_covers_both_at_every_cap(a in figures(), b in figures()) {
+            let both = a.highest(&b);
+            for cap in 0..45 {
+                let cap = Watts(cap);
+                prop_assert!(both.at(cap) >= a.at(cap).max(b.at(cap)) || both.worst_at(cap, false) >= a.at(cap).max(b.at(cap)));
+            }
+            prop_assert!(a.within(&both) && b.within(&both));
+        }
+
+        #[test]
+        fn within_means_nowhere_more(a in figures(), b in figures()) {
+            if a.within(&b) {
+                for cap in 0..45 {
+                    prop_assert!(a.at(Watts(cap)) <= b.worst_at(Watts(cap), false), "at {cap}");
+                }
+            }
+        }
+    }
+}
