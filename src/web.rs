@@ -48,6 +48,8 @@ pub struct Metrics {
     pub workloads: Family<ReasonLabel, Gauge>,
     /// Writes by how they ended.
     pub writes: Family<OutcomeLabel, Counter>,
+    /// What the checker refused of our own plans.
+    pub refused_plans: Counter,
     /// Seconds that a cycle took.
     pub cycle: Histogram,
     /// Is this controller the leader?
@@ -63,6 +65,7 @@ impl Default for Metrics {
             committed: Family::default(),
             workloads: Family::default(),
             writes: Family::default(),
+            refused_plans: Counter::default(),
             cycle: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
             leader: Gauge::default(),
             ready: AtomicBool::new(false),
@@ -76,6 +79,11 @@ impl Default for Metrics {
         );
         registry.register("workloads", "Workloads by the reason they are where they are", metrics.workloads.clone());
         registry.register("writes", "Writes to the API server by how they ended", metrics.writes.clone());
+        registry.register(
+            "refused_plans",
+            "Notes of the checker on our own plans; any is a fault of Heliotrope",
+            metrics.refused_plans.clone(),
+        );
         registry.register("cycle_seconds", "How long a cycle took, its writes included", metrics.cycle.clone());
         registry.register("leader", "1 where this controller acts", metrics.leader.clone());
         metrics

@@ -62,6 +62,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "the checker shares no code with the planner",
     ),
     ("src/controller/curtail.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller", &["Rules::ALL.without", ".without("], "the protocol runs with all its rules"),
     ("src/controller/snapshot.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/site.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/supply.rs", SHELL, "what the controller decides with is values in, values out"),

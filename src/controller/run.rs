@@ -192,7 +192,12 @@ impl Controller {
         if thorough {
             self.thorough_at = Some(now);
         }
-        self.plan = Some(decided.plan.clone());
+        for note in &decided.refused {
+            self.metrics.refused_plans.inc();
+            tracing::error!(%note, "the plan breaks a rule: what of it is concerned is not carried out. This is a fault of ours");
+        }
+        // a plan that is refused is not kept: the next one is made afresh
+        self.plan = decided.refused.is_empty().then(|| decided.plan.clone());
 
         // 3. Carry it out, roots that are enforced only: before anything that may wait.
         for done in enforce(&self.client, &snapshot, &world, &decided, &mut self.pace).await {

@@ -101,10 +101,11 @@ fn what_a_node_may_go_back_to_is_not_given_away() {
 /// Two nodes under a cap of 8 that may fall to 4, and rows that say who keeps what then.
 fn falls() -> Site {
     let figures = |watts, row| rows(watts, (8, 4), row, 1);
-    let wishes = vec![vec![figures(5, 3), figures(3, 1)], vec![figures(3, 1), figures(5, 3)], vec![
-        figures(3, 3),
-        figures(5, 1),
-    ]];
+    let wishes = vec![
+        vec![figures(5, 3), figures(3, 1)],
+        vec![figures(3, 1), figures(5, 3)],
+        vec![figures(3, 3), figures(5, 1)],
+    ];
     let first = wishes[0].clone();
     Site {
         wishes,
@@ -197,12 +198,24 @@ fn a_ledger_that_went_back_gives_nothing_away() {
 #[test]
 fn a_number_that_was_lost_is_not_used_again() {
     let figures = |watts, row| rows(watts, (8, 4), row, 1);
-    let wishes = vec![vec![figures(5, 1), figures(3, 1)], vec![figures(5, 3), figures(3, 1)], vec![
-        figures(5, 1),
-        figures(3, 3),
-    ]];
+    let wishes = vec![
+        vec![figures(5, 1), figures(3, 1)],
+        vec![figures(5, 3), figures(3, 1)],
+        vec![figures(5, 1), figures(3, 3)],
+    ];
     let first = wishes[0].clone();
-    let site = Site { wishes, first, restores: 1, renews: true, deaf: 0, cap_changes: 0, ticks: 0, writes: 3, beats: 1, ..falls() };
+    let site = Site {
+        wishes,
+        first,
+        restores: 1,
+        renews: true,
+        deaf: 0,
+        cap_changes: 0,
+        ticks: 0,
+        writes: 3,
+        beats: 1,
+        ..falls()
+    };
     drop(stays("a restored ledger with rows", site.clone()));
     let (name, site) = without(Rule::HeldIsReserved, &site);
     breaks(&name, site);
@@ -211,13 +224,26 @@ fn a_number_that_was_lost_is_not_used_again() {
 #[test]
 fn room_for_a_reboot_is_kept_at_every_cap() {
     let figures = |watts, row| rows(watts, (8, 6), row, 1);
-    let wishes = vec![vec![figures(3, 2), figures(2, 1)], vec![figures(2, 1), figures(3, 2)], vec![
-        figures(3, 3),
-        figures(2, 2),
-    ]];
+    let wishes = vec![
+        vec![figures(3, 2), figures(2, 1)],
+        vec![figures(2, 1), figures(3, 2)],
+        vec![figures(3, 3), figures(2, 2)],
+    ];
     let first = wishes[0].clone();
     let nodes = vec![(4, 2), (4, 2)];
-    let site = Site { wishes, caps: vec![8, 6], nodes, first, reboots: 1, unguarded_reboots: 1, deaf: 0, writes: 1, beats: 1, ticks: 2, ..falls() };
+    let site = Site {
+        wishes,
+        caps: vec![8, 6],
+        nodes,
+        first,
+        reboots: 1,
+        unguarded_reboots: 1,
+        deaf: 0,
+        writes: 1,
+        beats: 1,
+        ticks: 2,
+        ..falls()
+    };
     drop(stays("reboots", site.clone()));
     let (name, wrong) = without(Rule::RebootReserveInEveryRow, &site);
     breaks(&name, wrong);

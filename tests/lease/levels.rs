@@ -50,7 +50,8 @@ impl Levels {
             .into_iter()
             .map(|(key, report, wish)| {
                 let (ceiling, report) = (Watts(4), Some(report));
-                let child = Child { ceiling, report, is_heard: true, wish, steps: Vec::new(), fenced: None, leaves: false };
+                let child =
+                    Child { ceiling, report, is_heard: true, wish, steps: Vec::new(), fenced: None, leaves: false };
                 (key, child)
             })
             .collect();
@@ -69,12 +70,17 @@ impl Levels {
 
     fn row(&self, state: &State, read: usize, all: bool) -> Option<Ledger<u8>> {
         let offered = state.ledgers[0][read].entries.get(&ROW).and_then(|entry| entry.lease.clone());
-        let facts = Facts { cap: CAP, baseline: Watts(0), unguarded_reboots: 0, above: Some(Above { offered, cap: CAP.watts }) };
+        let facts = Facts {
+            cap: CAP,
+            baseline: Watts(0),
+            unguarded_reboots: 0,
+            above: Some(Above { offered, cap: CAP.watts }),
+        };
         let wish = if all { flat(3, 1) } else { flat(1, 1) };
         self.write(state.ledgers[1].last()?, &facts, vec![(0, state.reports[0].clone(), wish)])
     }
 
-    fn lease<'a>(state: &'a State, node: usize, n: usize) -> Option<&'a Lease> {
+    fn lease(state: &State, node: usize, n: usize) -> Option<&Lease> {
         let (ledger, key) = if node == 0 { (&state.ledgers[1], 0) } else { (&state.ledgers[0], BESIDE) };
         ledger.get(n)?.entries.get(&key)?.lease.as_ref()
     }

@@ -97,7 +97,12 @@ pub fn flat(watts: i64, safe: i64) -> Figures {
 /// Watts at a domain's full cap, and what stays of them when the cap falls to `low`.
 pub fn rows(watts: i64, (cap, low): (i64, i64), row: i64, safe: i64) -> Figures {
     let at = |cap, watts| Row { cap: Watts(cap), watts: Watts(watts) };
-    Figures { watts: Watts(watts), rows: vec![at(cap, watts), at(low, row)], floor: Watts(row.min(1)), safe: Watts(safe) }
+    Figures {
+        watts: Watts(watts),
+        rows: vec![at(cap, watts), at(low, row)],
+        floor: Watts(row.min(1)),
+        safe: Watts(safe),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -214,12 +219,7 @@ impl Place {
 
 impl Site {
     fn facts(&self, cap: Cap) -> Facts {
-        Facts {
-            cap,
-            baseline: Watts(0),
-            unguarded_reboots: self.unguarded_reboots,
-            above: None,
-        }
+        Facts { cap, baseline: Watts(0), unguarded_reboots: self.unguarded_reboots, above: None }
     }
 
     fn decide(&self, state: &State, wish: &[Figures], cap: Cap) -> Option<Ledger<u8>> {
@@ -340,7 +340,9 @@ impl Model for Site {
                         events.push(Event::ReadAndCrash(i, n));
                     }
                 }
-                if !node.is_deaf && node.agent.as_ref().is_some_and(|agent| agent.kept().cap != state.caps.last().map(|last| last.1)) {
+                if !node.is_deaf
+                    && node.agent.as_ref().is_some_and(|agent| agent.kept().cap != state.caps.last().map(|last| last.1))
+                {
                     events.push(Event::Hear(i));
                 }
                 if !node.is_deaf && state.nodes.iter().filter(|node| node.is_deaf).count() < usize::from(self.deaf) {

@@ -177,9 +177,7 @@ pub fn allot<K: Ord + Clone>(
     }
 
     // What was only heard needs no write: the reports say it again.
-    let changed = wrote
-        || next.accepted != ledger.accepted
-        || next.entries.len() < ledger.entries.len();
+    let changed = wrote || next.accepted != ledger.accepted || next.entries.len() < ledger.entries.len();
     if changed {
         next.sequence = sequence;
     }
@@ -278,11 +276,7 @@ impl<K: Ord + Clone> Books<'_, K> {
             ceiling: self.next.entries[other].ceiling,
         };
         let all: Vec<Charge> = self.next.entries.keys().map(charge).collect();
-        let room = Room {
-            now: self.spendable,
-            always: self.facts.baseline,
-            reboots: self.facts.unguarded_reboots,
-        };
+        let room = Room { now: self.spendable, always: self.facts.baseline, reboots: self.facts.unguarded_reboots };
         shortage(&all, room, self.rules)
     }
 
@@ -318,7 +312,6 @@ impl<K: Ord + Clone> Books<'_, K> {
         let is_heard = self.children.get(key).is_some_and(|child| child.is_heard || child.fenced.is_some());
         is_heard || !self.rules.hold(Rule::UnheardAtCeiling)
     }
-
 
     fn is_within(&self, a: &Figures, b: &Figures) -> bool {
         if self.rules.hold(Rule::RowsAreRaisesToo) { a.within(b) } else { a.watts <= b.watts }

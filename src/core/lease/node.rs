@@ -218,8 +218,7 @@ impl Node {
             Input::ReadBack { enforced } => {
                 self.read_back = Some(*enforced);
                 let limit = self.in_force;
-                let why =
-                    if *enforced > limit { Why::NotObeyed { limit, enforced: *enforced } } else { Why::Holds };
+                let why = if *enforced > limit { Why::NotObeyed { limit, enforced: *enforced } } else { Why::Holds };
                 Answer { why, keep: false, report: false }
             }
         }
@@ -241,7 +240,8 @@ impl Node {
         let enforced = self.read_back.unwrap_or(self.in_force);
         let held = self.kept.held.as_ref();
         let obeyed = self.read_back.is_some_and(|enforced| enforced <= self.in_force);
-        let passed = held.map_or(0, |held| held.steps.iter().filter(|(at, watts)| *at <= now && self.in_force <= *watts).count());
+        let passed = held
+            .map_or(0, |held| held.steps.iter().filter(|(at, watts)| *at <= now && self.in_force <= *watts).count());
         Report {
             beat: Beat { instance: self.instance, number: self.number },
             acknowledged: held.filter(|_| obeyed).map_or(0, |held| held.sequence),
@@ -341,7 +341,11 @@ impl Node {
         let over = now >= held.ends;
         if over || self.is_deaf(now) {
             cause = if over { Cause::LeaseOver } else { Cause::Deaf };
-            allowed = if self.rules.hold(Rule::FallIsNeverARaise) { allowed.min(held.figures.safe) } else { held.figures.safe };
+            allowed = if self.rules.hold(Rule::FallIsNeverARaise) {
+                allowed.min(held.figures.safe)
+            } else {
+                held.figures.safe
+            };
         }
         (allowed, cause)
     }
@@ -384,7 +388,9 @@ impl fmt::Display for Why {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotNewer { sequence, last } => write!(f, "its sequence is {sequence}, and {last} was accepted already"),
+            Self::NotNewer { sequence, last } => {
+                write!(f, "its sequence is {sequence}, and {last} was accepted already")
+            }
             Self::NotOurs => f.write_str("it answers another start of this agent"),
             Self::UnknownBeat(number) => write!(f, "it answers heartbeat {number}, which is not known here"),
             Self::OldRead => f.write_str("it was read before the last heartbeat was sent: it is read again"),
