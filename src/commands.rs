@@ -6,6 +6,7 @@ mod controller;
 mod crds;
 mod curtail;
 mod demo;
+mod logs;
 mod output;
 mod simulate;
 

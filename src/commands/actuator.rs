@@ -1,6 +1,6 @@
 //! `heliotrope actuator`.
 
-use super::CommandError;
+use super::{CommandError, logs};
 use crate::actuator::boot_guard::{GuardError, Guarded, Safe, guard};
 use crate::actuator::client::Client;
 use crate::actuator::device::Devices;
@@ -16,7 +16,6 @@ use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// The arguments of `actuator`.
 #[derive(Debug, Args)]
@@ -68,13 +67,7 @@ impl Actuator {
         if self.observe {
             return self.runtime()?.block_on(self.look());
         }
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        if self.log_json {
-            logs.json().init();
-        } else {
-            logs.init();
-        }
+        logs::to_stderr(self.log_json);
         // before any thread is started, and before a library that we did not write is loaded
         if !self.keep_network {
             network::leave().map_err(|error| usage(&error))?;

@@ -1,7 +1,7 @@
 //! `heliotrope controller`.
 
-use super::CommandError;
 use super::cluster::client;
+use super::{CommandError, logs};
 use crate::controller::config::Config;
 use crate::controller::events::Events;
 use crate::controller::leader::Candidate;
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use tracing_subscriber::EnvFilter;
 
 /// The arguments of `controller`.
 #[derive(Debug, Args)]
@@ -49,13 +48,7 @@ impl Controller {
         if let Some(listen) = &self.listen {
             config.listen.clone_from(listen);
         }
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        if self.log_json {
-            logs.json().init();
-        } else {
-            logs.init();
-        }
+        logs::to_stderr(self.log_json);
         let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::Usage(error.to_string()))?;
         runtime.block_on(self.serve(config))
     }

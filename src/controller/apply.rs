@@ -14,6 +14,7 @@
 //!   taken back before each start.
 //! - **A cache is never proof.** What frees watts is read from the API server itself after the decision.
 
+use super::snapshot::{Heads, head};
 use super::world::{Item, State};
 use crate::api::{CurtailmentEvent, Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
 use crate::core::plan::Load;
@@ -21,11 +22,10 @@ use crate::units::Moment;
 use crate::workloads::job;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long one call to the API server may take. Five of these in a row still fit the 18 s that RELIABILITY §2 leaves
@@ -171,8 +171,7 @@ async fn read(client: &Client, item: &Item) -> Result<Option<Job>, CallError> {
 }
 
 /// Changes a root's ledger by one swap, and starts what it now holds. `decided_on` are the domains and
-/// events that the decision was made on, `told`
-/// hears what went wrong on the way.
+/// events that the decision was made on, `told` hears what went wrong on the way.
 ///
 /// # Errors
 /// The ledger was not swapped: nothing is started, nothing is freed.
@@ -241,15 +240,6 @@ pub async fn commit(
         }
     }
     Ok(started)
-}
-
-/// All domains and events by name, with what tells one spec of theirs from another.
-pub type Heads = BTreeSet<(String, Option<String>, Option<i64>)>;
-
-/// One object's entry in [`Heads`].
-#[must_use]
-pub fn head(meta: &ObjectMeta) -> (String, Option<String>, Option<i64>) {
-    (meta.name.clone().unwrap_or_default(), meta.uid.clone(), meta.generation)
 }
 
 async fn heads(client: &Client) -> Result<Heads, CallError> {

@@ -1,7 +1,7 @@
 //! The loop: one cycle at a time, when something changed and at least each tick.
 
 use super::adopt::Adopter;
-use super::apply::{CallError, Heads, call, head};
+use super::apply::{CallError, call};
 use super::backoff::{Backoff, Cause, hold_back};
 use super::config::Config;
 use super::curtail::order_of_unparsed;
@@ -10,7 +10,7 @@ use super::events::Events;
 use super::leader::{Candidate, HOLDS};
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
-use super::snapshot::Snapshot;
+use super::snapshot::{Heads, Snapshot, head};
 use super::unbound::{Unbound, unbound};
 use super::watch::{Malformed, Watch, parse};
 use super::world::{State, World, world};

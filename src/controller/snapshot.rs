@@ -1,6 +1,5 @@
 //! Everything that one cycle looks at, at one moment.
 
-use super::apply::Heads;
 use super::backoff::HeldBack;
 use super::curtail::Order;
 use crate::api::{AcceleratorProfile, CurtailmentEvent, Grant, LLMWorkload, PowerDomain};
@@ -8,8 +7,18 @@ use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// All domains and events by name, with what tells one spec of theirs from another.
+pub type Heads = BTreeSet<(String, Option<String>, Option<i64>)>;
+
+/// One object's entry in [`Heads`].
+#[must_use]
+pub fn head(meta: &ObjectMeta) -> (String, Option<String>, Option<i64>) {
+    (meta.name.clone().unwrap_or_default(), meta.uid.clone(), meta.generation)
+}
 
 /// The objects of one moment. Those that can't be parsed are not among them.
 #[derive(Debug, Clone, Default)]

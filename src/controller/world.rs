@@ -106,7 +106,8 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
     let (mut items, refused) = items(snapshot);
     let soon = snapshot.now + Seconds(config.stop_lead().0.max(1));
     let mut fixed = Vec::new();
-    let mut places = Places::new(&site, snapshot);
+    let used = used(snapshot);
+    let mut places = Places::new(&site, &used);
     for item in &mut items {
         let pods = by_uid.remove(item.uid.as_str()).unwrap_or_default();
         settle(item, snapshot, &site, &pods, soon);
@@ -130,12 +131,9 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
         }
     }
     let known: BTreeSet<&str> = items.iter().map(|item| item.uid.as_str()).collect();
-    let orphans: Vec<Grant> = snapshot
-        .grants()
-        .filter(|(_, grant)| !known.contains(grant.uid.as_str()))
-        .map(|(_, grant)| grant.clone())
-        .collect();
+    let mut orphans: Vec<Grant> = Vec::new();
     for (root, grant) in snapshot.grants().filter(|(_, grant)| !known.contains(grant.uid.as_str())) {
+        orphans.push(grant.clone());
         let Some(pool) = site.pool_of_domain(&grant.domain, root) else { continue };
         // what is left of its pods draws out of what was granted to it
         let pods = by_uid.remove(grant.uid.as_str()).unwrap_or_default();
@@ -146,7 +144,7 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
     }
     others.extend(by_uid.into_values().flatten()); // pods of Jobs that nobody declared
     fixed.extend(undeclared(snapshot, &site, &others));
-    fixed.extend(closed(&site, snapshot));
+    fixed.extend(closed(&site, &used));
     let mut pools = site.pools.clone();
     places.put_into(&mut pools);
     let problem = Problem {
@@ -423,17 +421,10 @@ struct Places {
 }
 
 impl Places {
-    fn new(site: &Site, snapshot: &Snapshot) -> Self {
-        let mut used: BTreeMap<&str, u32> = BTreeMap::new();
-        for pod in snapshot.pods.iter().filter(|pod| job::is_alive(pod)) {
-            if let Some(node) = job::node(pod) {
-                *used.entry(node).or_default() += pod.spec.as_ref().map_or(0, job::gpus);
-            }
-        }
+    fn new(site: &Site, used: &BTreeMap<&str, u32>) -> Self {
         let mut free: BTreeMap<usize, Vec<u32>> = (0..site.pools.len()).map(|pool| (pool, Vec::new())).collect();
         for node in site.nodes.iter().filter(|node| node.open) {
-            let left = node.gpus.saturating_sub(used.get(node.name.as_str()).copied().unwrap_or(0));
-            free.entry(node.pool).or_default().push(left);
+            free.entry(node.pool).or_default().push(left_on(node, used));
         }
         Self { free, promised: Vec::new() }
     }
@@ -477,17 +468,28 @@ fn undeclared(snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>]) -> Vec<Fixed
 }
 
 /// Accelerators on which nothing new may start: taken, without watts, less what is in use there already.
-fn closed(site: &Site, snapshot: &Snapshot) -> Vec<Fixed> {
-    let used = |name: &str| -> u32 {
-        let here = snapshot.pods.iter().filter(|pod| job::is_alive(pod) && job::node(pod) == Some(name));
-        here.map(|pod| pod.spec.as_ref().map_or(0, job::gpus)).sum()
-    };
+fn closed(site: &Site, used: &BTreeMap<&str, u32>) -> Vec<Fixed> {
     let closed = site.nodes.iter().filter(|node| !node.open);
     closed
         .map(|node| {
-            let accelerators = node.gpus.saturating_sub(used(&node.name));
-            let load = Load { watts: Watts::ZERO, accelerators, hosts: 0 };
+            let load = Load { watts: Watts::ZERO, accelerators: left_on(node, used), hosts: 0 };
             Fixed { pool: PoolId(node.pool), load, until: Moment::FAR_FUTURE }
         })
         .collect()
+}
+
+/// Accelerators that pods hold, by the node that they are bound to.
+fn used(snapshot: &Snapshot) -> BTreeMap<&str, u32> {
+    let mut used: BTreeMap<&str, u32> = BTreeMap::new();
+    for pod in snapshot.pods.iter().filter(|pod| job::is_alive(pod)) {
+        if let Some(node) = job::node(pod) {
+            *used.entry(node).or_default() += pod.spec.as_ref().map_or(0, job::gpus);
+        }
+    }
+    used
+}
+
+/// Accelerators of a node that no pod holds.
+fn left_on(node: &SiteNode, used: &BTreeMap<&str, u32>) -> u32 {
+    node.gpus.saturating_sub(used.get(node.name.as_str()).copied().unwrap_or(0))
 }

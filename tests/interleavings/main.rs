@@ -13,10 +13,9 @@
 mod server;
 
 use heliotrope::api::PowerDomain;
-use heliotrope::controller::apply::head;
 use heliotrope::controller::config::Config;
 use heliotrope::controller::enforce::{Pace, enforce};
-use heliotrope::controller::snapshot::Snapshot;
+use heliotrope::controller::snapshot::{Snapshot, head};
 use heliotrope::controller::world::world;
 use heliotrope::core::admit::cycle;
 use heliotrope::core::chance::random;
