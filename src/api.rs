@@ -16,6 +16,8 @@ mod curtailment_event;
 mod grid_signal;
 pub mod labels;
 pub(crate) mod llm_workload;
+mod node_power;
+mod power_allotment;
 mod power_domain;
 
 pub use accelerator_profile::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus, Knob, Point};
@@ -28,9 +30,16 @@ pub use grid_signal::{
 pub use llm_workload::{
     Checkpoint, LLMWorkload, LLMWorkloadSpec, LLMWorkloadStatus, Phase, Replicas, WorkloadClass, WorkloadRef,
 };
+pub use node_power::{
+    AcceleratorPower, CapRow, HeardCap, Heartbeat, LeaseFigures, NodePower, NodePowerSpec, NodePowerStatus,
+};
+pub use power_allotment::{
+    AcceleratorShare, AcceptedLease, ChildAllotment, ChildKey, ChildKind, ChildLease, FINALIZER, LeaseStep,
+    PowerAllotment, PowerAllotmentSpec,
+};
 pub use power_domain::{
-    Baseline, CapSchedule, CapWindow, Day, Grant, Ledger, Mode, NodeClass, NodeSelector, PowerDomain, PowerDomainSpec,
-    PowerDomainStatus, SignalRefs,
+    Baseline, CapSchedule, CapWindow, Day, ExceptionAction, Grant, Ledger, Mode, NodeClass, NodeSelector, PowerDomain,
+    PowerDomainSpec, PowerDomainStatus, SignalRefs,
 };
 
 use schemars::{Schema, SchemaGenerator, json_schema};

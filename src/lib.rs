@@ -3,6 +3,7 @@
 
 pub mod actuator;
 pub mod api;
+pub mod caps;
 pub mod clock;
 pub mod commands;
 pub mod controller;

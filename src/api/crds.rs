@@ -1,13 +1,21 @@
 //! The `CustomResourceDefinition`s as files. They are generated: a test holds that the files are what this gives.
 
-use super::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, PowerDomain};
+use super::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, NodePower, PowerAllotment, PowerDomain};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
 /// All definitions.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![PowerDomain::crd(), GridSignal::crd(), AcceleratorProfile::crd(), LLMWorkload::crd(), CurtailmentEvent::crd()]
+    vec![
+        PowerDomain::crd(),
+        GridSignal::crd(),
+        AcceleratorProfile::crd(),
+        LLMWorkload::crd(),
+        CurtailmentEvent::crd(),
+        PowerAllotment::crd(),
+        NodePower::crd(),
+    ]
 }
 
 /// Each definition as a file: its name and its text.

@@ -31,6 +31,10 @@ use std::collections::BTreeMap;
 #[x_kube(
     validation = Rule::new("!has(self.parent) || !has(self.mode) || self.mode == 'Observe'")
         .message("mode belongs to the root: a tree is enforced as a whole or not at all"),
+    validation = Rule::new("!has(self.lowestCapWatts) || self.lowestCapWatts <= self.capWatts")
+        .message("lowestCapWatts is above capWatts: the lowest cap that is ever ordered can't be more than the cap"),
+    validation = Rule::new("!has(self.contactSeconds) || !has(self.correctionTimeSeconds) || self.contactSeconds < self.correctionTimeSeconds")
+        .message("contactSeconds must be below correctionTimeSeconds: a node that hears nothing falls only after it"),
     validation = Rule::new("!has(self.parent) || !has(self.signals)")
         .message("signals belong to the root: all that hangs under it follows them"),
     validation = Rule::new("!has(self.parent) || !has(self.carbonPricePerTonne)")
@@ -65,6 +69,31 @@ pub struct PowerDomainSpec {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub overhead_permille: i32,
+    /// The lowest cap that is ever ordered of this domain, in watts: what all nodes fall to together when they hear nothing
+    /// must fit under it. Left out: 40 % of capWatts. An order may go lower; then whole workloads are stopped too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000_000_i64))]
+    pub lowest_cap_watts: Option<i64>,
+    /// How long it may draw more after its cap has fallen, in seconds: what its breaker or UPS stands. Left out: 30.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub correction_time_seconds: Option<i32>,
+    /// A node that could not read its caps for so long falls to its safe limit. Left out: 25.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 3600))]
+    pub contact_seconds: Option<i32>,
+    /// How many nodes without a boot guard may come back from a reboot at the same time, with their accelerators at their
+    /// highest limits: room is kept for so many, at every cap. Left out: 1. 0 where every node has a boot guard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub reboot_reserve_nodes: Option<i32>,
+    /// How fast what is leased may rise in this domain, in watts a second. A fall is never slowed. Left out: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000_000_i64))]
+    pub ramp_up_watts_per_second: Option<i64>,
+    /// What is done where the domain is above its cap after the correction time. Left out: Report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exception_action: Option<ExceptionAction>,
     /// The signals that work under this root follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signals: Option<SignalRefs>,
@@ -86,6 +115,18 @@ pub enum Mode {
     Observe,
     /// Workloads are started and suspended.
     Enforce,
+}
+
+/// What is done where a domain is above its cap for longer than its correction time.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExceptionAction {
+    /// It is said: a condition, an event, a metric.
+    #[default]
+    Report,
+    /// Its workloads are suspended, all that may be.
+    Suspend,
+    /// As Suspend, and no node of it takes new pods until it is under its cap.
+    Cordon,
 }
 
 /// Which nodes.

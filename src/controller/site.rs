@@ -3,13 +3,12 @@
 use super::curtail::{Order, orders};
 use super::snapshot::Snapshot;
 use super::supply::supplies;
-use crate::api::{AcceleratorProfile, Day, Mode, NodeClass, PowerDomain, WorkloadClass};
-use crate::core::domain::{CapSchedule, CapWindow, DomainId, DomainSpec, DomainTree};
+use crate::api::{AcceleratorProfile, Mode, NodeClass, PowerDomain, WorkloadClass};
+use crate::caps;
+use crate::core::domain::{DomainId, DomainSpec, DomainTree};
 use crate::core::plan::{Pool, Supply};
 use crate::core::profile::{Point, Profile, UNKNOWN, nameplate};
-use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds, Watts};
-use jiff::civil::Weekday;
 use k8s_openapi::api::core::v1::Node;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -402,48 +401,11 @@ fn is_open(node: &Node) -> bool {
 
 fn spec(domain: &PowerDomain, now: Moment, horizon: Seconds) -> Result<DomainSpec, String> {
     let spec = &domain.spec;
-    let base = Watts(spec.cap_watts);
-    let cap = match &spec.cap_schedule {
-        None => Steps::constant(base),
-        Some(schedule) => {
-            let zone = jiff::tz::TimeZone::get(&schedule.time_zone).map_err(|_| {
-                format!("capSchedule.timeZone `{}` is not a time zone such as Asia/Seoul", schedule.time_zone)
-            })?;
-            let mut windows = Vec::new();
-            for window in &schedule.windows {
-                let time = |text: &str| {
-                    let parsed = format!("{text}:00").parse::<jiff::civil::Time>();
-                    parsed.map_err(|_| format!("capSchedule: `{text}` is not a time of day such as 18:30"))
-                };
-                let days = window.days.iter().map(|day| weekday(*day)).collect();
-                windows.push(CapWindow {
-                    days,
-                    from: time(&window.from)?,
-                    to: time(&window.to)?,
-                    cap: Watts(window.cap_watts),
-                });
-            }
-            let schedule = CapSchedule::new(zone, windows).map_err(|error| format!("capSchedule: {error}"))?;
-            schedule.timeline(base, now, now + horizon)
-        }
-    };
     Ok(DomainSpec {
         name: name(domain).to_owned(),
         parent: spec.parent.clone(),
-        cap,
+        cap: caps::by_schedule(spec, now, now + horizon)?,
         baseline: Watts(spec.baseline.as_ref().map_or(0, |baseline| baseline.max_watts)),
         overhead_permille: u32::try_from(spec.overhead_permille).unwrap_or(0),
     })
-}
-
-fn weekday(day: Day) -> Weekday {
-    match day {
-        Day::Monday => Weekday::Monday,
-        Day::Tuesday => Weekday::Tuesday,
-        Day::Wednesday => Weekday::Wednesday,
-        Day::Thursday => Weekday::Thursday,
-        Day::Friday => Weekday::Friday,
-        Day::Saturday => Weekday::Saturday,
-        Day::Sunday => Weekday::Sunday,
-    }
 }

@@ -30,6 +30,13 @@ impl Watts {
         self + Self(extra)
     }
 
+    /// The most of which [`Watts::plus_permille`] is no more than this: what is left for what lies behind losses.
+    #[must_use]
+    pub fn less_permille(self, permille: u32) -> Self {
+        let left = i128::from(self.0.max(0)) * 1000 / (1000 + i128::from(permille));
+        Self(i64::try_from(left).unwrap_or(i64::MAX))
+    }
+
     /// `percent` hundredths of this power, rounded half up.
     #[must_use]
     pub fn percent(self, percent: u32) -> Self {
