@@ -13,6 +13,7 @@ pub mod curtail;
 pub mod enforce;
 pub mod events;
 pub mod leader;
+pub mod leases;
 pub mod remarks;
 pub mod run;
 pub mod say;

@@ -13,6 +13,7 @@
 
 pub mod admit;
 pub mod chance;
+pub mod divide;
 pub mod domain;
 pub mod forecast;
 pub mod lease;

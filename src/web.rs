@@ -44,6 +44,8 @@ pub struct Metrics {
     pub cap: Family<DomainLabel, Gauge>,
     /// What can be drawn under what was granted.
     pub committed: Family<DomainLabel, Gauge>,
+    /// What can be drawn under the leases of its nodes.
+    pub reserved: Family<DomainLabel, Gauge>,
     /// Workloads by reason.
     pub workloads: Family<ReasonLabel, Gauge>,
     /// Writes by how they ended.
@@ -63,6 +65,7 @@ impl Default for Metrics {
             registry: Registry::with_prefix("heliotrope"),
             cap: Family::default(),
             committed: Family::default(),
+            reserved: Family::default(),
             workloads: Family::default(),
             writes: Family::default(),
             refused_plans: Counter::default(),
@@ -76,6 +79,11 @@ impl Default for Metrics {
             "domain_committed_watts",
             "What can be drawn in a domain under what was granted",
             metrics.committed.clone(),
+        );
+        registry.register(
+            "domain_reserved_watts",
+            "What can be drawn in a domain at worst under the leases of its nodes",
+            metrics.reserved.clone(),
         );
         registry.register("workloads", "Workloads by the reason they are where they are", metrics.workloads.clone());
         registry.register("writes", "Writes to the API server by how they ended", metrics.writes.clone());

@@ -5,12 +5,14 @@ use super::{CommandError, logs};
 use crate::controller::config::Config;
 use crate::controller::events::Events;
 use crate::controller::leader::Candidate;
+use crate::controller::leases::run::Granting;
 use crate::controller::run::Controller as Loop;
 use crate::controller::watch::Watch;
 use crate::web::{Metrics, serve};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -75,8 +77,17 @@ impl Controller {
         let events = Events::start(&client, Some(identity.clone()));
         let candidate = config.leader_election.then(|| Candidate::new(&client, &self.namespace, identity));
         let changed = Arc::new(Notify::new());
-        let watch = Watch::start(&client, &self.namespace, &changed);
-        Loop::new(client, watch, config, candidate, metrics, events).run(changed, stop).await;
+        let watts = Arc::new(Notify::new());
+        let watch = Watch::start(&client, &self.namespace, &changed, &watts);
+        let leads = Arc::new(AtomicBool::new(false));
+        let mut leases = None;
+        if config.agents {
+            let (granting, shown) =
+                Granting::new(client.clone(), watch.clone(), &config, metrics.clone(), leads.clone());
+            tokio::spawn(granting.run(watts));
+            leases = Some(shown);
+        }
+        Loop::new(client, watch, config, candidate, metrics, events, leads, leases).run(changed, stop).await;
         Ok(())
     }
 }

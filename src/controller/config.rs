@@ -24,6 +24,12 @@ pub struct Config {
     pub stop_lead_seconds: u32,
     /// Where /healthz, /readyz and /metrics are served. Port 0 takes any.
     pub listen: String,
+    /// Nodes have agents: watts are leased to them. Without agents, workloads are started and suspended under the caps, and
+    /// nothing is set on any accelerator.
+    pub agents: bool,
+    /// How long a lease lives that nobody renews: then its node falls to its safe limit. At least three times as long as a
+    /// change of leader takes.
+    pub lease_seconds: u32,
     /// Only one of several controllers acts. It saves work; safety does not rest on it.
     pub leader_election: bool,
 }
@@ -38,6 +44,8 @@ impl Default for Config {
             horizon_hours: 48,
             stop_lead_seconds: 45,
             listen: "0.0.0.0:8080".to_owned(),
+            agents: false,
+            lease_seconds: 600,
             leader_election: true,
         }
     }
@@ -64,6 +72,7 @@ impl Config {
             ("horizonHours", config.horizon_hours, 8784),
             // an hour: more than any grace period that a pod should have. Never 0: what stops draws until it is gone
             ("stopLeadSeconds", config.stop_lead_seconds, 3600),
+            ("leaseSeconds", config.lease_seconds, 86_400),
         ] {
             if !(1..=most).contains(&value) {
                 return Err(document.error(field, format!("{value} is not from 1 to {most}")));

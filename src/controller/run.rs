@@ -8,6 +8,7 @@ use super::curtail::order_of_unparsed;
 use super::enforce::{Pace, enforce};
 use super::events::Events;
 use super::leader::{Candidate, HOLDS};
+use super::leases::view::Leases;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
 use super::snapshot::{Heads, Snapshot, head};
@@ -26,8 +27,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as channel};
 
 /// Events that come within this time are one: a Job with a hundred pods is not a hundred cycles.
 const GATHER: Duration = Duration::from_millis(250);
@@ -60,6 +62,10 @@ pub struct Controller {
     pace: Pace,
     /// Starts that failed.
     failed: Backoff,
+    /// Does this controller lead? The grant loop looks at it.
+    leading: Arc<AtomicBool>,
+    /// What the grant loop shows, where nodes have agents.
+    leases: Option<channel::Receiver<Leases>>,
 }
 
 impl Controller {
@@ -72,12 +78,16 @@ impl Controller {
         candidate: Option<Candidate>,
         metrics: Arc<Metrics>,
         events: Events,
+        leading: Arc<AtomicBool>,
+        leases: Option<channel::Receiver<Leases>>,
     ) -> Self {
         let voice = Voice::new(client.clone(), metrics.clone(), events);
         Self {
             adopter: Adopter::new(client.clone()),
             pace: Pace::default(),
             failed: Backoff::default(),
+            leading,
+            leases,
             client,
             voice,
             watch,
@@ -105,9 +115,9 @@ impl Controller {
         let tick = Duration::from_secs(u64::from(self.config.tick_seconds));
         loop {
             let watch = clock::Stopwatch::start();
-            if self.may_act().await
-                && let Err(error) = self.once().await
-            {
+            let acts = self.may_act().await;
+            self.leading.store(acts, Ordering::Relaxed);
+            if acts && let Err(error) = self.once().await {
                 self.voice.count(&error);
                 tracing::warn!(%error, "a cycle was cut short");
             }
@@ -164,18 +174,9 @@ impl Controller {
         // 1. Everything that is looked at: domains and events from the API server itself, the rest from caches.
         let now = clock::now();
         let (mut snapshot, signals, mut malformed) = self.watch.snapshot(now);
-        // without either of them nothing is decided: a cap that is not known adds no watts
-        let (domains, events) = futures::try_join!(
-            all::<PowerDomain>(&self.client, "PowerDomain"),
-            all::<CurtailmentEvent>(&self.client, "CurtailmentEvent"),
-        )?;
-        // an order that stands is kept even where not all of its event can be read
-        snapshot.unparsed = events.1.iter().filter_map(|(_, object)| order_of_unparsed(object)).collect();
-        snapshot.heads = domains.2.into_iter().chain(events.2).collect();
-        snapshot.unreadable_domains = domains.1.iter().map(|(error, _)| error.name.clone()).collect();
-        malformed.extend(domains.1.into_iter().chain(events.1).map(|(error, _)| error));
-        (snapshot.domains, snapshot.events) = (domains.0, events.0);
+        malformed.extend(caps(&self.client, &mut snapshot).await?.1);
         self.time_terminations(&mut snapshot);
+        snapshot.leases = self.leases.as_ref().map(|leases| leases.borrow().clone());
         let readings = self.read(&mut snapshot, &signals, now);
 
         // 2. The world, and what the core makes of it.
@@ -289,8 +290,34 @@ impl Controller {
     }
 }
 
+/// Reads domains and events from the API server itself into a snapshot: without either of them nothing is decided, and a cap
+/// that is not known adds no watts. Returns the store's version from which on they were read.
+///
+/// # Errors
+/// The call that failed.
+pub async fn caps(client: &Client, snapshot: &mut Snapshot) -> Result<(u64, Vec<Malformed>), CallError> {
+    // one after the other, so that the first one's version holds for both
+    let events = all::<CurtailmentEvent>(client, "CurtailmentEvent").await?;
+    let domains = all::<PowerDomain>(client, "PowerDomain").await?;
+    // an order that stands is kept even where not all of its event can be read
+    snapshot.unparsed = events.malformed.iter().filter_map(|(_, object)| order_of_unparsed(object)).collect();
+    snapshot.heads = domains.heads.into_iter().chain(events.heads).collect();
+    snapshot.unreadable_domains = domains.malformed.iter().map(|(error, _)| error.name.clone()).collect();
+    (snapshot.domains, snapshot.events) = (domains.objects, events.objects);
+    let malformed = domains.malformed.into_iter().chain(events.malformed).map(|(error, _)| error).collect();
+    Ok((events.version, malformed))
+}
+
+/// All objects of a kind.
+struct All<K> {
+    objects: Vec<K>,
+    malformed: Vec<(Malformed, Value)>,
+    heads: Heads,
+    version: u64,
+}
+
 /// All objects of a kind, as the API server has them at this moment, and those that can't be parsed.
-async fn all<K>(client: &Client, kind: &'static str) -> Result<(Vec<K>, Vec<(Malformed, Value)>, Heads), CallError>
+async fn all<K>(client: &Client, kind: &'static str) -> Result<All<K>, CallError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -298,6 +325,7 @@ where
     let list = call(format!("list every {kind}"), api.list(&ListParams::default())).await?;
     let (mut objects, mut malformed) = (Vec::new(), Vec::new());
     let heads = list.items.iter().map(|object| head(&object.metadata)).collect();
+    let version = list.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
     for mut object in list.items {
         object.types = Some(kube::api::TypeMeta::resource::<K>());
         match parse(&object, kind) {
@@ -305,5 +333,5 @@ where
             Err(error) => malformed.push((error, serde_json::to_value(&object).unwrap_or_default())),
         }
     }
-    Ok((objects, malformed, heads))
+    Ok(All { objects, malformed, heads, version })
 }

@@ -36,6 +36,8 @@ pub struct SiteNode {
     pub open: bool,
     /// Does more than one domain claim it?
     pub claimed_twice: bool,
+    /// The most that its host draws.
+    pub host_max: Watts,
 }
 
 /// The site.
@@ -238,7 +240,7 @@ impl Site {
             entry.host_extra = entry.host_extra.max(max - idle);
             let open = alone && is_open(node) && knows(&snapshot.profiles, &model);
             let (name, labels) = (node_name.clone(), labels.clone());
-            self.nodes.push(SiteNode { name, labels, gpus, pool, open, claimed_twice: !alone });
+            self.nodes.push(SiteNode { name, labels, gpus, pool, open, claimed_twice: !alone, host_max: max });
         }
     }
 
@@ -364,8 +366,39 @@ pub fn of(profile: &AcceleratorProfile) -> Result<Profile, String> {
     Profile::new(&points, Watts(spec.idle_watts), Watts(spec.max_watts), overshoot).map_err(|error| error.to_string())
 }
 
+/// What one accelerator's limit may be, and how far above it it draws: by its profiles, else by its nameplate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// The lowest limit that it takes.
+    pub min: Watts,
+    /// The highest limit that it takes.
+    pub max: Watts,
+    /// How far it draws above its limit at worst, in thousandths.
+    pub overshoot_permille: u32,
+}
+
+/// The least limit that a device takes, in hundredths of its nameplate, where nobody says: an H100 200 of 700 W, an A100 100
+/// of 400.
+const LEAST_PERCENT: u32 = 30;
+
+/// A device of a model: of several profiles the widest range and the largest margin.
+#[must_use]
+pub fn device(profiles: &[AcceleratorProfile], model: &str) -> Device {
+    let of_model = || profiles.iter().filter(|profile| profile.spec.device_model == model).map(|profile| &profile.spec);
+    let plate = nameplate(model).unwrap_or(UNKNOWN);
+    Device {
+        min: of_model().map(|spec| Watts(spec.min_watts)).max().unwrap_or(plate.percent(LEAST_PERCENT)),
+        max: of_model().map(|spec| Watts(spec.max_watts)).max().unwrap_or(plate),
+        overshoot_permille: of_model()
+            .map(|spec| spec.overshoot_permille)
+            .max()
+            .map_or(0, |most| u32::try_from(most).unwrap_or(0)),
+    }
+}
+
 /// What a device draws when it does nothing: the highest that any of its profiles says.
-fn device_idle(profiles: &[AcceleratorProfile], model: &str) -> Watts {
+#[must_use]
+pub fn device_idle(profiles: &[AcceleratorProfile], model: &str) -> Watts {
     let said = profiles.iter().filter(|p| p.spec.device_model == model).map(|p| Watts(p.spec.idle_watts)).max();
     said.unwrap_or_else(|| Watts(nameplate(model).map_or(0, |watts| watts.0 * IDLE_PERMILLE / 1000)))
 }

@@ -2,6 +2,7 @@
 
 use super::backoff::HeldBack;
 use super::curtail::Order;
+use super::leases::view::Leases;
 use crate::api::{AcceleratorProfile, CurtailmentEvent, Grant, LLMWorkload, PowerDomain};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub carbon: BTreeMap<String, Steps<i64>>,
     /// Price in millionths per MWh, of each signal of it that can be planned with.
     pub price: BTreeMap<String, Steps<i64>>,
+    /// What is leased in each domain, where nodes have agents.
+    pub leases: Option<Leases>,
     /// Starts that failed and are not tried now, by the UID of their Job.
     pub held_back: BTreeMap<String, HeldBack>,
 }

@@ -2,7 +2,7 @@
 //! itself and never stops the others.
 
 use super::snapshot::Snapshot;
-use crate::api::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, PowerDomain, labels};
+use crate::api::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, NodePower, PowerDomain, labels};
 use crate::units::Moment;
 use crate::workloads::job;
 use futures::StreamExt;
@@ -38,6 +38,7 @@ pub struct Watch {
     namespaces: Store<Namespace>,
     priorities: Store<PriorityClass>,
     config_maps: Store<ConfigMap>,
+    powers: Store<DynamicObject>,
 }
 
 /// An object of ours that can't be parsed.
@@ -52,22 +53,26 @@ pub struct Malformed {
 }
 
 impl Watch {
-    /// Begins to watch. `changed` is told of every change.
+    /// Begins to watch. `changed` is told of every change but those of NodePowers, `watts` of those that leases depend on.
     #[must_use]
-    pub fn start(client: &Client, namespace: &str, changed: &Arc<Notify>) -> Self {
-        let ours = |resource: ApiResource| {
+    pub fn start(client: &Client, namespace: &str, changed: &Arc<Notify>, watts: &Arc<Notify>) -> Self {
+        let told = |tell: &[&Arc<Notify>]| tell.iter().map(|one| Arc::clone(one)).collect::<Vec<_>>();
+        let (changed, watts, both) = (told(&[changed]), told(&[watts]), told(&[changed, watts]));
+        let kept = |resource: ApiResource, tell: &Vec<Arc<Notify>>| {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-            keep(api, resource, changed.clone())
+            keep(api, resource, tell.clone())
         };
+        let ours = |resource: ApiResource| kept(resource, &changed);
         Self {
             profiles: ours(ApiResource::erase::<AcceleratorProfile>(&())),
             signals: ours(ApiResource::erase::<GridSignal>(&())),
             workloads: ours(ApiResource::erase::<LLMWorkload>(&())),
-            domains: ours(ApiResource::erase::<PowerDomain>(&())),
-            events: ours(ApiResource::erase::<CurtailmentEvent>(&())),
+            domains: kept(ApiResource::erase::<PowerDomain>(&()), &both),
+            events: kept(ApiResource::erase::<CurtailmentEvent>(&()), &both),
+            powers: kept(ApiResource::erase::<NodePower>(&()), &watts),
             jobs: keep(Api::all(client.clone()), (), changed.clone()),
-            pods: keep(Api::all(client.clone()), (), changed.clone()),
-            nodes: keep(Api::all(client.clone()), (), changed.clone()),
+            pods: keep(Api::all(client.clone()), (), both.clone()),
+            nodes: keep(Api::all(client.clone()), (), both.clone()),
             namespaces: keep(Api::all(client.clone()), (), changed.clone()),
             priorities: keep(Api::all(client.clone()), (), changed.clone()),
             config_maps: keep(Api::namespaced(client.clone(), namespace), (), changed.clone()),
@@ -76,7 +81,7 @@ impl Watch {
 
     /// Waits until every cache is filled. Until then nothing is decided.
     pub async fn ready(&self) {
-        let ours = [&self.profiles, &self.signals, &self.workloads, &self.domains, &self.events];
+        let ours = [&self.profiles, &self.signals, &self.workloads, &self.domains, &self.events, &self.powers];
         for store in ours {
             let _ = store.wait_until_ready().await; // an error is a watch that ended, and with it this program
         }
@@ -130,6 +135,25 @@ impl Watch {
         (snapshot, signals, malformed)
     }
 
+    /// What leases are made of: nodes, pods that use accelerators, profiles.
+    #[must_use]
+    pub fn hardware(&self, now: Moment) -> Snapshot {
+        let uses = |pod: &Arc<Pod>| pod.spec.as_ref().is_some_and(|spec| job::gpus(spec) > 0);
+        Snapshot {
+            now,
+            profiles: parsed(&self.profiles, "AcceleratorProfile", &mut Vec::new()),
+            pods: self.pods.state().into_iter().filter(uses).collect(),
+            nodes: self.nodes.state(),
+            ..Snapshot::default()
+        }
+    }
+
+    /// What agents say of their nodes. One that can't be parsed counts as silent.
+    #[must_use]
+    pub fn powers(&self) -> Vec<NodePower> {
+        parsed(&self.powers, "NodePower", &mut Vec::new())
+    }
+
     /// A key of a ConfigMap in our own namespace.
     #[must_use]
     pub fn config_map(&self, name: &str, key: &str) -> Option<String> {
@@ -160,7 +184,7 @@ fn parsed<T: DeserializeOwned>(
     results.filter_map(|result| result.map_err(|error| malformed.push(error)).ok()).collect()
 }
 
-fn keep<K>(api: Api<K>, kind: K::DynamicType, changed: Arc<Notify>) -> Store<K>
+fn keep<K>(api: Api<K>, kind: K::DynamicType, changed: Vec<Arc<Notify>>) -> Store<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Send + Sync + 'static,
@@ -172,7 +196,7 @@ where
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
             match event {
-                Ok(_) => changed.notify_one(),
+                Ok(_) => changed.iter().for_each(|one| one.notify_one()),
                 Err(error) => tracing::warn!(%error, "a watch failed; it is opened again"),
             }
         }

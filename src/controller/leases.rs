@@ -1,0 +1,23 @@
+//! The grant loop: what each node may draw, as leases. It runs beside the cycle that plans and starts workloads, and waits for
+//! nothing of it: a decrease is written within a second or two of its cause.
+//!
+//! ```text
+//!   NodePowers (reports) ----.
+//!   Nodes, pods, profiles ---+--> [ books ] --> one [ allot ] for each domain, the root first --> PowerAllotments
+//!   domains, events ---------'        ^
+//!   (read after the reports)          `-- [ memory ]: who was heard since this loop began to listen
+//! ```
+//!
+//! - [`books`]: the site of one moment as children, claims and caps of each domain
+//! - [`wish`]: what each child is to have, at each cap
+//! - [`memory`]: who was heard, what was written, how fast it may rise
+//! - [`nodes`]: the NodePower of each node, and its taint
+//! - [`view`]: what people see of it
+//! - [`run`]: the loop itself: reads and writes
+
+pub mod books;
+pub mod memory;
+pub mod nodes;
+pub mod run;
+pub mod view;
+pub mod wish;

@@ -1,0 +1,165 @@
+//! The NodePower of each node, and the taint that keeps new GPU pods off a node without a working agent. Objects in, writes out
+//! as values.
+
+use super::memory::Memory;
+use super::{books::SILENT, books::Seen};
+use crate::api::{FINALIZER, NodePower, NodePowerSpec};
+use crate::controller::site::{SiteNode, device, matches};
+use k8s_openapi::api::core::v1::{Node, Taint};
+use kube::api::ObjectMeta;
+
+/// On a node whose agent does not report, or holds no lease yet: nothing new is scheduled onto it.
+pub const NOT_READY: &str = "heliotrope.dev/agent-not-ready";
+
+/// Something that is to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// A NodePower is to be made.
+    Make(Box<NodePower>),
+    /// The spec of a NodePower is to be this.
+    Change {
+        /// Its name.
+        name: String,
+        /// What it is to be.
+        spec: NodePowerSpec,
+    },
+    /// A NodePower is of no use any more: its node is gone, and by proof draws nothing.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// The taints of a node are to be these.
+    Taint {
+        /// Its name.
+        name: String,
+        /// The version that this was decided on.
+        version: Option<String>,
+        /// All its taints.
+        taints: Vec<Taint>,
+    },
+}
+
+/// What of the nodes is to be written.
+#[must_use]
+pub fn writes(seen: &Seen<'_>, memory: &Memory) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for node in &seen.site.nodes {
+        let domain = &seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name;
+        let root = seen.site.tree.root_of(seen.site.pools[node.pool].domain);
+        if !seen.site.enforced.contains(&root)
+            || seen.site.node(&node.name).is_some_and(|first| first.pool != node.pool)
+        {
+            continue;
+        }
+        let wanted = wanted(seen, node, domain);
+        match seen.powers.get(&node.name) {
+            None => writes.push(Write::Make(Box::new(NodePower {
+                metadata: ObjectMeta {
+                    name: Some(node.name.clone()),
+                    finalizers: Some(vec![FINALIZER.to_owned()]),
+                    ..ObjectMeta::default()
+                },
+                spec: wanted,
+                status: None,
+            }))),
+            Some(power) => {
+                // it stays charged where it was leased, until it is proved to draw nothing there
+                let mut spec = NodePowerSpec { domain: power.spec.domain.clone(), ..wanted };
+                spec.accelerators = spec.accelerators.max(power.spec.accelerators);
+                if spec.accelerators > i32::try_from(node.gpus).unwrap_or(i32::MAX) {
+                    spec.ceiling_watts = spec.ceiling_watts.max(power.spec.ceiling_watts);
+                }
+                if moved_away(seen, power) {
+                    spec.domain.clone_from(domain);
+                }
+                if spec != power.spec {
+                    writes.push(Write::Change { name: node.name.clone(), spec });
+                }
+            }
+        }
+    }
+    for (name, power) in seen.powers {
+        let is_there = seen.snapshot.nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
+        if !is_there && !is_charged(seen, power) && memory.silent_for(name, seen.now) >= SILENT {
+            writes.push(Write::Remove { name: name.clone() });
+        }
+    }
+    writes.extend(seen.snapshot.nodes.iter().filter_map(|node| taint(seen, memory, node)));
+    writes
+}
+
+/// Was it fenced where it was leased, so that nothing is charged for it there any more?
+fn moved_away(seen: &Seen<'_>, power: &NodePower) -> bool {
+    let node = power.metadata.name.as_deref().unwrap_or_default();
+    let is_fenced = power.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(super::books::FENCED));
+    let selected = seen.site.node(node).map(|node| &seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name);
+    is_fenced && selected.is_some_and(|domain| *domain != power.spec.domain) && !is_charged(seen, power)
+}
+
+fn is_charged(seen: &Seen<'_>, power: &NodePower) -> bool {
+    let key = crate::api::ChildKey::node(power.metadata.name.as_deref().unwrap_or_default());
+    seen.allotments.get(&power.spec.domain).is_some_and(|allotment| allotment.child(&key).is_some())
+}
+
+fn wanted(seen: &Seen<'_>, node: &SiteNode, domain: &str) -> NodePowerSpec {
+    let device = device(&seen.snapshot.profiles, &seen.site.models[node.pool]);
+    let accelerators = device.max.times(node.gpus).plus_permille(device.overshoot_permille);
+    NodePowerSpec {
+        domain: domain.to_owned(),
+        accelerators: i32::try_from(node.gpus).unwrap_or(i32::MAX),
+        ceiling_watts: (node.host_max + accelerators).0,
+        host_max_watts: node.host_max.0,
+        overshoot_permille: i32::try_from(device.overshoot_permille).unwrap_or(1000),
+    }
+}
+
+/// The taints of a node, where they are to change. Only NoSchedule: what runs is never evicted.
+fn taint(seen: &Seen<'_>, memory: &Memory, node: &Node) -> Option<Write> {
+    let name = node.metadata.name.clone()?;
+    let on_site = seen.site.node(&name);
+    let is_ours = on_site
+        .is_some_and(|node| seen.site.enforced.contains(&seen.site.tree.root_of(seen.site.pools[node.pool].domain)));
+    let works = seen
+        .powers
+        .get(&name)
+        .and_then(|power| power.status.as_ref())
+        .is_some_and(|status| status.applied_sequence > 0 && memory.silent_for(&name, seen.now) < SILENT);
+    let old = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let has = old.iter().any(|taint| taint.key == NOT_READY && taint.effect == "NoSchedule");
+    let mut taints: Vec<Taint> =
+        old.into_iter().filter(|taint| taint.key != NOT_READY || taint.effect != "NoSchedule").collect();
+    match (is_ours && !works, has) {
+        (true, false) => {
+            taints.push(Taint { key: NOT_READY.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() });
+        }
+        (false, true) => {}
+        _ => return None,
+    }
+    Some(Write::Taint { name, version: node.metadata.resource_version.clone(), taints })
+}
+
+/// Where a node that is leased in one domain is selected by another, for people.
+#[must_use]
+pub fn strays(seen: &Seen<'_>) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    for (name, power) in seen.powers {
+        let Some(node) = seen.snapshot.nodes.iter().find(|node| node.metadata.name.as_ref() == Some(name)) else {
+            let text = format!(
+                "node {name} is gone, and its watts stay charged: if it is off, prove it with `kubectl annotate nodepower {name} {}=0`",
+                super::books::FENCED
+            );
+            told.push((power.spec.domain.clone(), text));
+            continue;
+        };
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        let selector = seen.snapshot.domain(&power.spec.domain).and_then(|domain| domain.spec.node_selector.as_ref());
+        if !selector.is_some_and(|selector| matches(&selector.match_labels, &labels)) {
+            let text = format!(
+                "node {name} is no longer selected, and its watts stay charged here: label it again, or power it off and prove it with `kubectl annotate nodepower {name} {}=0`",
+                super::books::FENCED
+            );
+            told.push((power.spec.domain.clone(), text));
+        }
+    }
+    told
+}

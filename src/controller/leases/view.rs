@@ -1,0 +1,85 @@
+//! What people see of the leases of a domain.
+
+use super::books::{Book, Decided, Mode, SILENT, Seen};
+use super::memory::Memory;
+use crate::api::{ChildKey, ChildKind};
+use crate::core::lease::Told;
+use crate::units::Watts;
+use std::collections::BTreeMap;
+
+/// The leases of one domain, for its status.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainLeases {
+    /// What its children can draw at worst with what others draw, as its feed sees it.
+    pub committed: Watts,
+    /// What its nodes draw by their agents' word, hosts at their highest, with the baseline.
+    pub drawn: Watts,
+    /// Nodes whose agents say nothing.
+    pub silent: Vec<String>,
+    /// Nodes in it.
+    pub nodes: usize,
+    /// Why something is not leased as it should be, for people.
+    pub waits: Vec<String>,
+    /// What is wrong with its figures: the sum of safe limits, or floors, is above the lowest cap.
+    pub infeasible: Option<String>,
+    /// What an outage of the whole domain would do; none where all nodes at their highest fit under the cap.
+    pub cold_start: Option<String>,
+}
+
+/// All domains with leases, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// By domain.
+    pub domains: BTreeMap<String, DomainLeases>,
+}
+
+/// What is to be said of a domain.
+#[must_use]
+pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, overhead_permille: u32) -> DomainLeases {
+    let before = |watts: Watts| watts.plus_permille(overhead_permille);
+    let facts = &decided.facts;
+    let charged = |(key, entry): (&ChildKey, &crate::core::lease::Entry)| {
+        let own = entry.charged().watts;
+        if book.is_heard(key) { own } else { own.max(entry.ceiling) }
+    };
+    let sum: Watts = decided.allotted.ledger.entries.iter().map(charged).sum();
+    let nodes: Vec<&ChildKey> = book.children().filter(|key| key.kind == ChildKind::Node).collect();
+    let silent = nodes
+        .iter()
+        .filter(|key| !book.is_heard(key) || memory.silent_for(&key.name, seen.now) >= SILENT)
+        .map(|key| key.name.clone())
+        .collect();
+    let draws = nodes.iter().map(|key| {
+        let power = seen.powers.get(&key.name).and_then(|power| power.status.as_ref());
+        power.map_or(Watts::ZERO, |status| Watts(status.draw_watts))
+    });
+    let is_kept = book.mode == Mode::Keep;
+    let waits = decided.allotted.told.iter().filter_map(|(key, told)| match told {
+        Told::Waits(_) | Told::StaleRead { .. } | Told::NothingIsOffered => Some(format!("{key}: {told}")),
+        _ => None,
+    });
+    let safe = decided.wishes.safe_sum;
+    let lowest = book.lowest();
+    let infeasible = (is_kept && safe > lowest).then(|| {
+        format!(
+            "with every node at its safe limit {safe} could be drawn, above the lowest cap of {lowest}: the floors are {}; raise lowestCapWatts, or have fewer nodes here",
+            book.floors()
+        )
+    });
+    let rated = book.rated();
+    let cap = facts.cap.watts;
+    let cold_start = (is_kept && rated > cap && facts.unguarded_reboots > 0).then(|| {
+        format!(
+            "if all nodes came back from a reboot at once they could draw {rated} under a cap of {cap} until their agents act: give every node the boot guard and set rebootReserveNodes to 0"
+        )
+    });
+    DomainLeases {
+        committed: before(sum + facts.baseline),
+        drawn: before(draws.sum::<Watts>() + facts.baseline),
+        silent,
+        nodes: nodes.len(),
+        waits: waits.collect(),
+        infeasible,
+        cold_start,
+    }
+}
