@@ -60,7 +60,7 @@ fn caps<const N: usize>(snapshot: &Snapshot, hours: [i64; N]) -> [i64; N] {
 /// What is said of a domain, and of its first event.
 fn said(snapshot: &Snapshot, name: &str) -> (PowerDomainStatus, CurtailmentEventStatus) {
     let (world, cycle) = decided(snapshot);
-    let domain = status::domain(snapshot.domain(name).unwrap(), &world, &cycle, snapshot.now);
+    let domain = status::domain(snapshot.domain(name).unwrap(), &world, &cycle, None, snapshot.now);
     (domain, curtail::status(&snapshot.events[0], snapshot, &world, &cycle))
 }
 
@@ -164,7 +164,7 @@ fn an_event_on_a_row_leaves_the_other_alone() {
         })
         .collect();
     assert_eq!(stopped, ["uid-one"]);
-    let site = status::domain(&snapshot.domains[0], &world, &cycle, snapshot.now);
+    let site = status::domain(&snapshot.domains[0], &world, &cycle, None, snapshot.now);
     assert_eq!(site.effective_cap_reason.as_deref(), Some("spec.capWatts"));
 }
 

@@ -33,6 +33,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         host_extra: Watts::ZERO,
         places: None,
         frozen: None,
+        least: None,
     };
     let load = Load { watts: EACH, accelerators: 1, hosts: 1 };
     let workload = |(i, (later, since)): (usize, (&i64, &i64))| Workload {

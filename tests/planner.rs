@@ -46,6 +46,7 @@ fn site(caps: [Steps<Watts>; 3], overhead: u32) -> (DomainTree, Vec<Pool>) {
             host_extra: Watts(150),
             places: None,
             frozen: None,
+            least: None,
         })
         .to_vec();
     (tree, pools)

@@ -51,6 +51,7 @@ fn problem(workloads: Vec<Workload>) -> Problem {
             host_extra: Watts(0),
             places: None,
             frozen: None,
+            least: None,
         })
         .to_vec();
     let price = |hour: i64| if (10..16).contains(&(hour % 24)) { 10_000_000 } else { 90_000_000 };

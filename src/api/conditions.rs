@@ -9,6 +9,12 @@ pub const ACCEPTED: &str = "Accepted";
 pub const WITHIN_CAP: &str = "WithinCap";
 /// What draws in the domain with nothing running is under its caps.
 pub const FEASIBLE: &str = "Feasible";
+/// Every node of the domain has an agent that reports.
+pub const AGENTS_REPORTING: &str = "AgentsReporting";
+/// Every child of the domain is leased what it is to have.
+pub const LEASED: &str = "Leased";
+/// All nodes can come back from an outage at once without passing the cap.
+pub const COLD_START_SAFE: &str = "ColdStartSafe";
 /// What is committed in the event's domain is under its target.
 pub const TARGET_MET: &str = "TargetMet";
 /// The signal's value now is known.

@@ -29,3 +29,8 @@ pub const GPU_PRODUCT: &str = "nvidia.com/gpu.product";
 pub const GPU: &str = "nvidia.com/gpu";
 /// The label of a Job's pods with the Job's UID.
 pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+/// The taint of a node whose agent does not report, or holds no lease yet: nothing new is scheduled onto it.
+pub const AGENT_NOT_READY: &str = "heliotrope.dev/agent-not-ready";
+/// On a NodePower: what the node can draw at most by proof (a BMC's reading, its power is off, a meter), in watts. It counts as
+/// long as its agent says nothing.
+pub const FENCED: &str = "heliotrope.dev/fenced-watts";

@@ -33,12 +33,6 @@ pub const FINALIZER: &str = "heliotrope.dev/watts";
         description = "Watts that could be leased at the last write"
     ),
     printcolumn(
-        name = "Reserved",
-        type_ = "integer",
-        json_path = ".spec.reservedWatts",
-        description = "Watts that its children can draw at worst, as of the last write"
-    ),
-    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp",
@@ -56,9 +50,6 @@ pub struct PowerAllotmentSpec {
     /// What could be leased at the last write, in watts, for people.
     #[serde(default)]
     pub spendable_watts: i64,
-    /// What all children could draw at worst as of the last write, in watts, for people.
-    #[serde(default)]
-    pub reserved_watts: i64,
     /// What this domain has accepted of the one above: what it may spend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<AcceptedLease>,
@@ -269,11 +260,9 @@ impl PowerAllotmentSpec {
             excess_watts: entry.excess.map(|watts| watts.0),
             shares: Vec::new(),
         };
-        let reserved: Watts = ledger.entries.values().map(|entry| entry.charged().watts).sum();
         Self {
             sequence: count(ledger.sequence),
             spendable_watts: spendable.0,
-            reserved_watts: reserved.0,
             accepted: ledger.accepted.as_ref().map(|accepted| AcceptedLease {
                 lease: (&accepted.lease).into(),
                 acknowledged_sequence: count(accepted.acknowledged),

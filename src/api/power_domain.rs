@@ -243,6 +243,9 @@ pub struct PowerDomainStatus {
     pub committed_watts: Option<i64>,
     /// Cap less committed, in watts; negative where the cap fell.
     pub headroom_watts: Option<i64>,
+    /// What its nodes draw by their agents' word, with the baseline, in watts: hosts and what is not known at their highest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn_watts: Option<i64>,
     /// Workloads that run in this domain.
     pub running_workloads: Option<i32>,
     /// Workloads that wait to run in it.

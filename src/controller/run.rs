@@ -189,7 +189,8 @@ impl Controller {
         let thorough = is_news || self.thorough_at.is_none_or(|at| (now - at).0 >= period);
         world.problem.thorough = thorough;
         self.supplies.clone_from(&world.problem.supplies);
-        let decided = cycle(&world.problem, &Heliotrope, self.config.stop_lead());
+        let mut decided = cycle(&world.problem, &Heliotrope, self.config.stop_lead());
+        by_leases(&mut decided, &world, snapshot.leases.as_ref());
         if thorough {
             self.thorough_at = Some(now);
         }
@@ -286,6 +287,16 @@ impl Controller {
         self.metrics.workloads.clear();
         for verdict in &decided.verdicts {
             self.metrics.workloads.get_or_create(&ReasonLabel { reason: verdict.reason.name().to_owned() }).inc();
+        }
+    }
+}
+
+/// Where watts are leased, what can be drawn is what the leases allow, whatever workloads were granted.
+fn by_leases(decided: &mut Cycle, world: &World, leases: Option<&Leases>) {
+    for figures in &mut decided.domains {
+        let name = &world.site.tree.get(figures.domain).spec.name;
+        if let Some(leases) = leases.and_then(|leases| leases.domains.get(name)) {
+            figures.committed = leases.committed;
         }
     }
 }

@@ -99,7 +99,8 @@ impl Voice {
         let pen = &*pen;
         let mut of_site: Vec<(String, BoxFuture<'_, ()>)> = Vec::new();
         for object in &snapshot.domains {
-            let mut status = status::domain(object, world, decided, now);
+            let leases = snapshot.leases.as_ref().and_then(|leases| leases.domains.get(&object.name_any()));
+            let mut status = status::domain(object, world, decided, leases, now);
             // the ledger is written by swaps alone, so here it is left as it is
             status.ledger = object.status.as_ref().and_then(|status| status.ledger.clone());
             let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);

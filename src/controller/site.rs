@@ -9,7 +9,7 @@ use crate::core::domain::{DomainId, DomainSpec, DomainTree};
 use crate::core::plan::{Pool, Supply};
 use crate::core::profile::{Point, Profile, UNKNOWN, nameplate};
 use crate::units::{Moment, Seconds, Watts};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Taint};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -280,6 +280,7 @@ impl Site {
             host_extra: Watts::ZERO,
             places: None,
             frozen: None,
+            least: None,
         });
         self.models.push(model.to_owned());
         self.selectors.push(selector);
@@ -429,7 +430,10 @@ pub fn gpus_of(node: &Node) -> u32 {
 fn is_open(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
-    ready && node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true)
+    let spec = node.spec.as_ref();
+    let is_gated = |taint: &Taint| taint.key == crate::api::labels::AGENT_NOT_READY;
+    let gated = spec.and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| taints.iter().any(is_gated));
+    ready && !gated && spec.and_then(|spec| spec.unschedulable) != Some(true)
 }
 
 fn spec(domain: &PowerDomain, now: Moment, horizon: Seconds) -> Result<DomainSpec, String> {

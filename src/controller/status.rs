@@ -1,10 +1,13 @@
 //! What people see: statuses as values. Written only where they differ from what is there.
 
 use super::curtail::Order;
+use super::leases::view::DomainLeases;
 use super::signals::{Reading, value};
 use super::site::{self, Site};
 use super::world::{Item, State, World, load_of};
-use crate::api::conditions::{self, ACCEPTED, ADMITTED, FEASIBLE, FINISHED, FRESH, WITHIN_CAP};
+use crate::api::conditions::{
+    self, ACCEPTED, ADMITTED, AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, FINISHED, FRESH, LEASED, WITHIN_CAP,
+};
 use crate::api::{
     AcceleratorProfile, AcceleratorProfileStatus, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase,
     PowerDomain, PowerDomainStatus,
@@ -150,7 +153,13 @@ pub fn refused(workload: &LLMWorkload, why: &str, now: Moment) -> LLMWorkloadSta
 
 /// The status of a domain. Its ledger is not part of it: that is written by swaps alone.
 #[must_use]
-pub fn domain(domain: &PowerDomain, world: &World, cycle: &Cycle, now: Moment) -> PowerDomainStatus {
+pub fn domain(
+    domain: &PowerDomain,
+    world: &World,
+    cycle: &Cycle,
+    leases: Option<&DomainLeases>,
+    now: Moment,
+) -> PowerDomainStatus {
     let name = domain.metadata.name.as_deref().unwrap_or_default();
     let generation = domain.metadata.generation;
     let old = domain.status.clone().unwrap_or_default();
@@ -175,6 +184,10 @@ pub fn domain(domain: &PowerDomain, world: &World, cycle: &Cycle, now: Moment) -
     let (cap, committed) = (figures.cap, figures.committed);
     let within = committed <= cap;
     let text = format!("{committed} committed, cap {cap}");
+    if let Some(leases) = leases {
+        of_leases(&mut status, leases, cap, generation, now);
+    }
+    let set = &mut status.conditions;
     conditions::set(set, WITHIN_CAP, within, if within { "UnderCap" } else { "CapPassed" }, &text, generation, now);
     let steps = &world.site.tree.get(id).spec.cap;
     status.effective_cap_watts = Some(cap.0);
@@ -182,7 +195,11 @@ pub fn domain(domain: &PowerDomain, world: &World, cycle: &Cycle, now: Moment) -
     status.effective_cap_reason = Some(lowered_by(domain, &world.site, cap, now));
     let low = steps.pieces(now, now + world.problem.horizon).find(|(_, _, cap)| *cap < figures.idle);
     let (reason, text) = feasible(domain, &world.site, figures.idle, low, now);
-    conditions::set(&mut status.conditions, FEASIBLE, low.is_none(), reason, &text, generation, now);
+    let (reason, text, is_feasible) = match leases.and_then(|leases| leases.infeasible.clone()) {
+        Some(why) if low.is_none() => ("SafeLimitsOverLowestCap", why, false),
+        _ => (reason, text, low.is_none()),
+    };
+    conditions::set(&mut status.conditions, FEASIBLE, is_feasible, reason, &text, generation, now);
     status.committed_watts = Some(committed.0);
     status.headroom_watts = Some((cap - committed).0);
     let below = |pool: usize| world.site.tree.chain(world.site.pools[pool].domain).any(|above| above == id);
@@ -202,6 +219,37 @@ pub fn domain(domain: &PowerDomain, world: &World, cycle: &Cycle, now: Moment) -
         status.plan_digest = Some(digest(cycle));
     }
     status
+}
+
+/// What is leased in a domain.
+fn of_leases(status: &mut PowerDomainStatus, leases: &DomainLeases, cap: Watts, generation: Option<i64>, now: Moment) {
+    // in fiftieths of the cap, rounded up: it must not be written each second
+    let grain = (cap.0 / 50).max(1);
+    status.drawn_watts = Some(leases.drawn.0.saturating_add(grain - 1) / grain * grain);
+    let silent = leases.silent.len();
+    let all = format!("{} of {} nodes report", leases.nodes - silent, leases.nodes);
+    let (reason, text) = match leases.silent.as_slice() {
+        [] => ("AllReport", all),
+        names => (
+            "Silent",
+            format!(
+                "{all}; what the others may draw stays reserved until they are heard, or fenced: {}",
+                names.join(", ")
+            ),
+        ),
+    };
+    let set = &mut status.conditions;
+    conditions::set(set, AGENTS_REPORTING, silent == 0, reason, &text, generation, now);
+    let (reason, text) = match leases.waits.as_slice() {
+        [] => ("AllLeased", "every child is leased what it is to have".to_owned()),
+        waits => ("Waits", waits.join("; ")),
+    };
+    conditions::set(set, LEASED, leases.waits.is_empty(), reason, &text, generation, now);
+    let (reason, text) = match &leases.cold_start {
+        None => ("AllFit", "all nodes can come back at once under the cap, or are guarded".to_owned()),
+        Some(why) => ("OutageOverCap", why.clone()),
+    };
+    conditions::set(set, COLD_START_SAFE, leases.cold_start.is_none(), reason, &text, generation, now);
 }
 
 /// What makes a domain's cap what it is at a moment.

@@ -1,9 +1,11 @@
 //! The snapshot as a problem of the core: pure, synchronous, total. What can't be served leaves with its reason.
 
 use super::config::Config;
-use super::site::{Site, SiteNode, device_load, matches};
+use super::leases::view::Leases;
+use super::site::{self, Site, SiteNode, device_load, matches};
 use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
+use crate::core::admit::throttle;
 use crate::core::plan::{Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
@@ -147,7 +149,10 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
     fixed.extend(closed(&site, &used));
     let mut pools = site.pools.clone();
     places.put_into(&mut pools);
-    let problem = Problem {
+    if let Some(leases) = &snapshot.leases {
+        held(snapshot, &site, leases, &used, &mut pools, &mut fixed);
+    }
+    let mut problem = Problem {
         now: snapshot.now,
         seed: 0,
         slot: config.slot(),
@@ -161,7 +166,35 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
         thorough: true,
         previous,
     };
+    throttle(&mut problem, config.stop_lead());
     World { problem, site, items, orphans, refused }
+}
+
+/// Where agents hold accelerators to their leases: what runs can be throttled, and an idle node may draw what its accelerators
+/// take at their lowest limits, so that much is not free.
+fn held(
+    snapshot: &Snapshot,
+    site: &Site,
+    leases: &Leases,
+    used: &BTreeMap<&str, u32>,
+    pools: &mut [Pool],
+    fixed: &mut Vec<Fixed>,
+) {
+    let leased = |pool: usize| leases.domains.get(&site.tree.get(site.pools[pool].domain).spec.name);
+    let lowest = |pool: usize| {
+        let device = site::device(&snapshot.profiles, &site.models[pool]);
+        let idle = site::device_idle(&snapshot.profiles, &site.models[pool]);
+        (device.min.plus_permille(device.overshoot_permille) - idle).max(Watts::ZERO)
+    };
+    for (at, pool) in pools.iter_mut().enumerate() {
+        pool.least = leased(at).filter(|leases| leases.silent.is_empty()).map(|_| lowest(at));
+    }
+    for node in site.nodes.iter().filter(|node| leased(node.pool).is_some()) {
+        if used.get(node.name.as_str()).is_none_or(|gpus| *gpus == 0) {
+            let load = Load { watts: lowest(node.pool).times(node.gpus), accelerators: 0, hosts: 1 };
+            fixed.push(Fixed { pool: PoolId(node.pool), load, until: Moment::FAR_FUTURE });
+        }
+    }
 }
 
 /// All Jobs that are managed, or that a workload refers to; and workloads that refer to nothing that can be served.

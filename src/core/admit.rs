@@ -2,7 +2,9 @@
 
 mod cycle;
 mod reason;
+mod throttle;
 mod victims;
 
 pub use cycle::{Action, Cycle, DomainFigures, cycle};
 pub use reason::{Reason, Verdict};
+pub use throttle::throttle;

@@ -287,6 +287,7 @@ fn pools(document: &Document, pools: &[ScenarioPool], tree: &DomainTree) -> Resu
                 host_extra: pool.host_watts - pool.host_idle_watts,
                 places: None,
                 frozen: None,
+                least: None,
             })
         })
         .collect()

@@ -3,7 +3,7 @@
 
 use super::memory::Memory;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, wishes};
-use crate::api::{ChildKey, LeaseFigures, NodePower, PowerAllotmentSpec, PowerDomain};
+use crate::api::{ChildKey, LeaseFigures, NodePower, PowerAllotmentSpec, PowerDomain, labels};
 use crate::caps::behind_losses;
 use crate::controller::site::{Device, Site, SiteNode, device, device_idle};
 use crate::controller::snapshot::Snapshot;
@@ -13,10 +13,6 @@ use crate::core::lease::{Above, Allotted, Cap, Child, Facts, Figures, Lease, Rep
 use crate::units::{Millis, Watts};
 use crate::workloads::job;
 use std::collections::BTreeMap;
-
-/// On a NodePower: what the node can draw at most by proof (a BMC's reading, its power is off, a meter), in watts. It counts as
-/// long as its agent says nothing.
-pub const FENCED: &str = "heliotrope.dev/fenced-watts";
 
 /// A node is silent after so long without a report: three heartbeats.
 pub const SILENT: Millis = Millis(60_000);
@@ -368,7 +364,8 @@ fn kid(
     let idle = device_idle(&seen.snapshot.profiles, model); // a grant counts from there
     let need = each.map_or(floor, |each| figures.at((*each + idle).min(figures.max)).max(floor).min(most));
     let silent = memory.silent_for(name, seen.now) >= SILENT;
-    let fenced = power.metadata.annotations.as_ref().and_then(|all| all.get(FENCED)?.parse::<i64>().ok()).map(Watts);
+    let fenced =
+        power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
     Kid {
         claim: Claim {
             base: if each.is_some() { figures.host } else { floor },

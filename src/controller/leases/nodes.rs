@@ -3,13 +3,11 @@
 
 use super::memory::Memory;
 use super::{books::SILENT, books::Seen};
+use crate::api::labels::{AGENT_NOT_READY, FENCED};
 use crate::api::{FINALIZER, NodePower, NodePowerSpec};
 use crate::controller::site::{SiteNode, device, matches};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::ObjectMeta;
-
-/// On a node whose agent does not report, or holds no lease yet: nothing new is scheduled onto it.
-pub const NOT_READY: &str = "heliotrope.dev/agent-not-ready";
 
 /// Something that is to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +89,7 @@ pub fn writes(seen: &Seen<'_>, memory: &Memory) -> Vec<Write> {
 /// Was it fenced where it was leased, so that nothing is charged for it there any more?
 fn moved_away(seen: &Seen<'_>, power: &NodePower) -> bool {
     let node = power.metadata.name.as_deref().unwrap_or_default();
-    let is_fenced = power.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(super::books::FENCED));
+    let is_fenced = power.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(FENCED));
     let selected = seen.site.node(node).map(|node| &seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name);
     is_fenced && selected.is_some_and(|domain| *domain != power.spec.domain) && !is_charged(seen, power)
 }
@@ -125,12 +123,12 @@ fn taint(seen: &Seen<'_>, memory: &Memory, node: &Node) -> Option<Write> {
         .and_then(|power| power.status.as_ref())
         .is_some_and(|status| status.applied_sequence > 0 && memory.silent_for(&name, seen.now) < SILENT);
     let old = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    let has = old.iter().any(|taint| taint.key == NOT_READY && taint.effect == "NoSchedule");
+    let has = old.iter().any(|taint| taint.key == AGENT_NOT_READY && taint.effect == "NoSchedule");
     let mut taints: Vec<Taint> =
-        old.into_iter().filter(|taint| taint.key != NOT_READY || taint.effect != "NoSchedule").collect();
+        old.into_iter().filter(|taint| taint.key != AGENT_NOT_READY || taint.effect != "NoSchedule").collect();
     match (is_ours && !works, has) {
         (true, false) => {
-            taints.push(Taint { key: NOT_READY.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() });
+            taints.push(Taint { key: AGENT_NOT_READY.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() });
         }
         (false, true) => {}
         _ => return None,
@@ -146,7 +144,7 @@ pub fn strays(seen: &Seen<'_>) -> Vec<(String, String)> {
         let Some(node) = seen.snapshot.nodes.iter().find(|node| node.metadata.name.as_ref() == Some(name)) else {
             let text = format!(
                 "node {name} is gone, and its watts stay charged: if it is off, prove it with `kubectl annotate nodepower {name} {}=0`",
-                super::books::FENCED
+                FENCED
             );
             told.push((power.spec.domain.clone(), text));
             continue;
@@ -156,7 +154,7 @@ pub fn strays(seen: &Seen<'_>) -> Vec<(String, String)> {
         if !selector.is_some_and(|selector| matches(&selector.match_labels, &labels)) {
             let text = format!(
                 "node {name} is no longer selected, and its watts stay charged here: label it again, or power it off and prove it with `kubectl annotate nodepower {name} {}=0`",
-                super::books::FENCED
+                FENCED
             );
             told.push((power.spec.domain.clone(), text));
         }

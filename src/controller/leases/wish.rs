@@ -54,8 +54,10 @@ pub fn wishes(pot: &Pot, claims: &[Claim], ceilings: &[Watts]) -> Wishes {
     let at = |cap: Watts| divide(cap - pot.baseline, claims, &safe, &room);
 
     let mut caps: Vec<Watts> = GRID.iter().map(|percent| pot.full.percent(*percent)).collect();
-    caps.push(pot.lowest);
-    caps.retain(|cap| *cap >= pot.lowest);
+    // where not even the floors fit under the lowest cap, the rows end where they do
+    let last = pot.lowest.max(drawn(&safe));
+    caps.push(last);
+    caps.retain(|cap| *cap >= last && *cap <= pot.full);
     caps.sort_unstable_by(|a, b| b.cmp(a));
     caps.dedup();
     let mut rows: Vec<(Watts, Vec<Watts>)> = caps.into_iter().map(|cap| (cap, at(cap))).collect();
@@ -104,6 +106,7 @@ mod tests {
         let pot = Pot { full: Watts(12_000), lowest: Watts(4800), baseline: Watts(0), reboots: 0, now: Watts(12_000) };
         let made = wishes(&pot, &claims, &[Watts(7600); 3]);
         assert_eq!(made.figures[0].rows.iter().map(|row| row.cap.0).collect::<Vec<_>>(), [12_000, 10_800]);
+        assert_eq!(made.figures[0].at(Watts(10_900)), Watts(3633), "down to the floors without a step");
         assert_eq!(made.figures[0].floor, Watts(3600));
         assert_eq!(made.safe_sum, Watts(10_800), "above the lowest cap: not feasible");
     }

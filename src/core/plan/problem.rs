@@ -71,6 +71,8 @@ pub struct Pool {
     pub places: Option<Vec<u32>>,
     /// Why nothing new starts here, whatever room there is; none where it may.
     pub frozen: Option<String>,
+    /// What an accelerator in use can be throttled to at the least, above idle; none where nothing throttles it.
+    pub least: Option<Watts>,
 }
 
 impl Pool {
