@@ -3,7 +3,7 @@
 
 use super::memory::Memory;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, wishes};
-use crate::api::{ChildKey, LeaseFigures, NodePower, PowerAllotmentSpec, PowerDomain, labels};
+use crate::api::{ChildKey, ChildKind, LeaseFigures, NodePower, PowerAllotmentSpec, PowerDomain, labels};
 use crate::caps::behind_losses;
 use crate::controller::site::{Device, Site, SiteNode, device, device_idle};
 use crate::controller::snapshot::Snapshot;
@@ -73,6 +73,8 @@ struct Kid {
     is_heard: bool,
     fenced: Option<Watts>,
     leaves: bool,
+    /// What it holds though its cap has fallen, and its lease: nothing of that is there for the others.
+    stuck: Option<(Watts, Figures)>,
 }
 
 /// What was decided of one domain.
@@ -163,6 +165,7 @@ impl Books {
             report,
             fenced: None,
             leaves: false,
+            stuck: None,
         }
     }
 
@@ -185,8 +188,10 @@ impl Books {
                 offered.map(Lease::from).map(|lease| Lease { figures: scaled(&lease.figures, behind), ..lease });
             facts.above = Some(Above { offered, cap: above.map_or(Watts::ZERO, |(_, cap)| cap) });
         }
-        let claims: Vec<Claim> = book.children.values().map(|kid| kid.claim).collect();
-        let ceilings: Vec<Watts> = book.children.values().map(|kid| kid.ceiling).collect();
+        let follows: Vec<&Kid> = book.children.values().filter(|kid| kid.stuck.is_none()).collect();
+        let claims: Vec<Claim> = follows.iter().map(|kid| kid.claim).collect();
+        let ceilings: Vec<Watts> = follows.iter().map(|kid| kid.ceiling).collect();
+        let stuck: Watts = book.children.values().filter_map(|kid| kid.stuck.as_ref()).map(|(holds, _)| *holds).sum();
         let made = match book.mode {
             Mode::Release => Wishes {
                 figures: ceilings.iter().map(|ceiling| Figures::flat(*ceiling)).collect(),
@@ -210,7 +215,7 @@ impl Books {
                 let pot = Pot {
                     full: book.full,
                     lowest: book.lowest,
-                    baseline: facts.baseline,
+                    baseline: facts.baseline + stuck,
                     reboots: facts.unguarded_reboots,
                     now,
                 };
@@ -218,11 +223,26 @@ impl Books {
             }
         };
         let mut children = book.plain();
-        for (child, wish) in children.values_mut().zip(&made.figures) {
-            child.wish = wish.clone();
+        let mut wished = made.figures.iter();
+        for (child, kid) in children.values_mut().zip(book.children.values()) {
+            let wish = match &kid.stuck {
+                Some((_, lease)) => Some(lease),
+                None => wished.next(),
+            };
+            if let Some(wish) = wish {
+                child.wish = wish.clone();
+            }
         }
         let order = book.order();
         let allotted = allot(&ledger, &facts, &children, &order, seen.terms, Rules::ALL);
+        for (key, kid) in book.children.iter().filter(|(key, _)| key.kind == ChildKind::Node) {
+            let entry = allotted.ledger.entries.get(key);
+            let allowed =
+                entry.and_then(|entry| entry.lease.as_ref()).map(|lease| lease.figures.at(allotted.spendable));
+            let enforced = kid.report.as_ref().map(|report| report.enforced);
+            let too_much = allowed.zip(enforced).is_some_and(|(allowed, enforced)| enforced > allowed);
+            memory.enforces(&key.name, too_much, seen.now);
+        }
         Decided { allotted, wishes: made, facts }
     }
 }
@@ -366,7 +386,11 @@ fn kid(
     let silent = memory.silent_for(name, seen.now) >= SILENT;
     let fenced =
         power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
+    let stuck = report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced);
+    let lease =
+        seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
     Kid {
+        stuck: stuck.zip(lease).map(|(holds, lease)| (holds, Figures::from(&lease.figures))),
         claim: Claim {
             base: if each.is_some() { figures.host } else { floor },
             weight: if each.is_some() {

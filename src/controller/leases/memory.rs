@@ -16,7 +16,13 @@ pub struct Memory {
     ledgers: BTreeMap<String, (String, i64)>,
     /// By domain that may rise only so fast: when it last did.
     raised: BTreeMap<String, Millis>,
+    /// Since when a node has enforced more than its lease allows under the cap in force.
+    over: BTreeMap<String, Millis>,
 }
+
+/// A node that still enforces too much so long after a fall does not follow it: a read-back comes within 5 s as a rule. The
+/// others take its share, within the correction time.
+const FOLLOWS: Millis = Millis(10_000);
 
 /// Raises of a ramp are made together: a lease is not written anew each second.
 const BATCH: Millis = Millis(10_000);
@@ -127,6 +133,21 @@ impl Memory {
     #[must_use]
     pub fn silent_for(&self, node: &str, now: Millis) -> Millis {
         self.nodes.get(node).map_or(Millis(u64::MAX), |heard| Millis(now.0.saturating_sub(heard.at.0)))
+    }
+
+    /// Does a node enforce more than its lease allows under the cap in force?
+    pub fn enforces(&mut self, node: &str, too_much: bool, now: Millis) {
+        if too_much {
+            self.over.entry(node.to_owned()).or_insert(now);
+        } else {
+            self.over.remove(node);
+        }
+    }
+
+    /// Did a node not follow a fall in time?
+    #[must_use]
+    pub fn is_stuck(&self, node: &str, now: Millis) -> bool {
+        self.over.get(node).is_some_and(|since| now.0.saturating_sub(since.0) >= FOLLOWS.0)
     }
 
     /// What may be leased in a domain, where it may rise by so many watts a second only: a step each [`BATCH`].
