@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod actuator;
+mod agent;
 mod cluster;
 mod controller;
 mod crds;
@@ -25,6 +26,8 @@ pub enum Command {
     Curtail(curtail::Curtail),
     /// Cancel what was curtailed. Work comes back as it is granted watts again.
     Release(curtail::Release),
+    /// On a node: hold its GPUs to the watts that it was leased, through the actuator, and report what is in force.
+    Agent(agent::Agent),
     /// On a node: set the limits of its GPUs as the agent orders, and let them fall when nobody renews them.
     Actuator(actuator::Actuator),
     /// Print or write the CustomResourceDefinitions.
@@ -73,6 +76,7 @@ impl Command {
             Self::Controller(controller) => controller.run(),
             Self::Curtail(curtail) => curtail.run(),
             Self::Release(release) => release.run(),
+            Self::Agent(agent) => agent.run(),
             Self::Actuator(actuator) => actuator.run(),
             Self::Crds(crds) => crds.run(),
         }

@@ -2,12 +2,14 @@
 //! and onto what, the supply is green.
 
 pub mod actuator;
+pub mod agent;
 pub mod api;
 pub mod caps;
 pub mod clock;
 pub mod commands;
 pub mod controller;
 pub mod core;
+pub mod durable;
 pub mod signals;
 pub mod simulate;
 pub mod units;

@@ -105,30 +105,48 @@ impl Metrics {
     }
 }
 
+/// What is served of a program.
+pub trait Served: Send + Sync + 'static {
+    /// Its metrics.
+    fn registry(&self) -> &Registry;
+
+    /// Why it is not ready; none where it is.
+    fn not_ready(&self) -> Option<String>;
+}
+
+impl Served for Metrics {
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        (!self.ready.load(Ordering::Relaxed)).then(|| "the caches are not filled yet".to_owned())
+    }
+}
+
 /// Serves until the program ends.
 ///
 /// # Errors
 /// What the listener said.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) -> std::io::Result<()> {
+pub async fn serve<S: Served>(listener: TcpListener, served: Arc<S>) -> std::io::Result<()> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(expose))
-        .with_state(metrics);
+        .route("/readyz", get(ready::<S>))
+        .route("/metrics", get(expose::<S>))
+        .with_state(served);
     axum::serve(listener, router).await
 }
 
-async fn ready(State(metrics): State<Arc<Metrics>>) -> (StatusCode, &'static str) {
-    if metrics.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the caches are not filled yet")
+async fn ready<S: Served>(State(served): State<Arc<S>>) -> (StatusCode, String) {
+    match served.not_ready() {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 
-async fn expose(State(metrics): State<Arc<Metrics>>) -> (StatusCode, String) {
+async fn expose<S: Served>(State(served): State<Arc<S>>) -> (StatusCode, String) {
     let mut text = String::new();
-    match encode(&mut text, &metrics.registry) {
+    match encode(&mut text, served.registry()) {
         Ok(()) => (StatusCode::OK, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

@@ -95,6 +95,21 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     ("src/actuator/protocol.rs", &["tokio", "std::", "crate::clock"], "what is said is values"),
     ("src/actuator/device.rs", &["nvml", "tokio", "std::", "crate::clock"], "devices of any maker"),
+    (
+        "src/durable.rs",
+        &["crate::", "tokio", "kube"],
+        "privileged and unprivileged parts keep files with it: it stands on nothing of ours",
+    ),
+    ("src/caps.rs", SHELL, "controller and agents reckon caps with the same values in, values out"),
+    (
+        "src/agent",
+        &["Rules::ALL.without", ".without(", "crate::controller", "crate::simulate"],
+        "the node holds all the rules",
+    ),
+    ("src/agent/divide.rs", SHELL, "a node's watts are divided as values"),
+    ("src/agent/readings.rs", SHELL, "what is known of accelerators is values in, values out"),
+    ("src/agent/orders.rs", SHELL, "what is ordered is values in, values out"),
+    ("src/agent/report.rs", SHELL, "what is reported is values in, values out"),
     ("src/workloads", SHELL, "how a kind is read and changed is values in, values out"),
 ];
 

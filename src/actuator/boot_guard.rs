@@ -66,7 +66,7 @@ pub fn guard(devices: &Arc<dyn Devices>, found: &Found, safe: Option<Watts>) -> 
         .into_iter()
         .map(|gpu| {
             let recorded = match found {
-                Found::State(state) => state.gpus.get(&gpu.uuid).map(|record| record.fall_watts),
+                Found::Kept(state) => state.gpus.get(&gpu.uuid).map(|record| record.fall_watts),
                 Found::Nothing | Found::Torn(_) => None,
             };
             let believed = !matches!(found, Found::Torn(_));

@@ -72,7 +72,7 @@ impl Node {
     pub fn start(devices: Arc<dyn Devices>, settings: Settings) -> std::io::Result<Arc<Self>> {
         let (memory, state) = match State::load(&settings.state_folder) {
             Found::Nothing => (Memory::State(State::default()), State::default()),
-            Found::State(state) => (Memory::State(state.clone()), state),
+            Found::Kept(state) => (Memory::State(state.clone()), state),
             Found::Torn(why) => {
                 let folder = settings.state_folder.display();
                 tracing::error!(%folder, why, "the state is not believed: every GPU falls to its lowest limit until an order");

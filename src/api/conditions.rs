@@ -24,6 +24,13 @@ pub const ADMITTED: &str = "Admitted";
 /// The workload has ended.
 pub const FINISHED: &str = "Finished";
 
+/// A lease is in force on the node.
+pub const HELD: &str = "Held";
+/// The node's accelerators hold the limits that they were told.
+pub const OBEYED: &str = "Obeyed";
+/// The node has the accelerators that it should have.
+pub const AS_EXPECTED: &str = "AsExpected";
+
 /// The longest message of a status or an event, in bytes: what events.k8s.io takes. The schemas count characters, which
 /// are no more.
 pub const MESSAGE: usize = 1024;

@@ -8,23 +8,9 @@ use super::world::World;
 use crate::api::conditions::{self, ACCEPTED, TARGET_MET};
 use crate::api::{BaselineMethod, CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomain};
 use crate::core::admit::Cycle;
-use crate::units::{Moment, Watts};
-use serde_json::Value;
+use crate::units::Watts;
 
-/// What one event orders, in absolute watts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
-    /// The event's name.
-    pub event: String,
-    /// The domain that it is about.
-    pub domain: String,
-    /// From when on.
-    pub from: Moment,
-    /// Until when.
-    pub until: Moment,
-    /// What the domain may draw.
-    pub cap: Watts,
-}
+pub use crate::caps::{Order, order_of_unparsed};
 
 /// The orders of all events that are not over. What is ordered of a domain that is not there is not among them.
 #[must_use]
@@ -40,25 +26,6 @@ pub fn orders(snapshot: &Snapshot) -> Vec<Order> {
         })
         .chain(unparsed)
         .collect()
-}
-
-/// What an event orders that can't be parsed as a whole: none where it is cancelled, or says no domain or no watts.
-/// What can't be read of its times is taken as the longest: it ends when somebody mends, cancels or deletes it.
-#[must_use]
-pub fn order_of_unparsed(object: &Value) -> Option<Order> {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str);
-    let moment = |path: &str| text(path).and_then(|text| text.parse::<Moment>().ok());
-    if object.pointer("/spec/cancelled") == Some(&Value::Bool(true)) {
-        return None;
-    }
-    let watts = object.pointer("/spec/target/capWatts").or_else(|| object.pointer("/status/targetWatts"));
-    Some(Order {
-        event: text("/metadata/name").unwrap_or_default().to_owned(),
-        domain: text("/spec/domain")?.to_owned(),
-        from: moment("/spec/start").unwrap_or(Moment(0)),
-        until: moment("/spec/end").unwrap_or(Moment::FAR_FUTURE),
-        cap: Watts(watts?.as_i64()?.max(1)),
-    })
 }
 
 fn name(event: &CurtailmentEvent) -> &str {

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 async fn recorded(plant: &Plant, gpu: usize) -> heliotrope::actuator::state::Record {
     for _ in 0..100 {
-        if let Found::State(mut state) = State::load(&plant.state())
+        if let Found::Kept(mut state) = State::load(&plant.state())
             && let Some(record) = state.gpus.remove(&plant.uuids[gpu])
         {
             return record;

@@ -185,6 +185,17 @@ impl Node {
         node
     }
 
+    /// The time without a read of its caps after which it is deaf has been changed. What follows comes with the next step.
+    pub fn contact_within(&mut self, limit: Millis) {
+        self.contact_limit = limit;
+    }
+
+    /// When the last read of the caps was sent.
+    #[must_use]
+    pub fn contact(&self) -> Option<BootMillis> {
+        self.contact
+    }
+
     /// What the hardware is to be held to.
     #[must_use]
     pub fn limit(&self) -> Watts {

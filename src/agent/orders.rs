@@ -1,0 +1,133 @@
+//! What the actuator is to be ordered: each accelerator's part of the node's watts, until when, and what it falls to. Values in,
+//! values out.
+
+use super::divide::{Want, scaled, whole, within_reach};
+use super::readings::{Expected, Hardware};
+use crate::actuator::protocol::{GpuOrder, GpuView, Order, Phase};
+use crate::core::lease::{Figures, Node};
+use crate::units::{BootMillis, Watts};
+use std::collections::BTreeMap;
+
+/// An order that falls to what it holds needs no end; so long is written into it, in milliseconds.
+const QUIET_MILLIS: u64 = 10_000;
+
+/// An end is prolonged when it would be so much later, in milliseconds. Contact comes each 8 s at most.
+const STEP_MILLIS: u64 = 200;
+
+/// What one accelerator is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Which.
+    pub uuid: String,
+    /// Its limit.
+    pub limit: Watts,
+    /// What it falls to when nobody prolongs that.
+    pub fall: Watts,
+}
+
+/// What the accelerators are to hold, and what can't be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wishes {
+    /// One for each that can be reached.
+    pub gpus: Vec<Wish>,
+    /// The minimums don't fit: what they need together, and what there is for them.
+    pub short: Option<(Watts, Watts)>,
+    /// Until when; none where it falls to what it holds.
+    pub ends: Option<BootMillis>,
+}
+
+/// Is everything given back by this lease? It allows all that the hardware can draw, at every cap.
+#[must_use]
+pub fn is_release(figures: &Figures, ceiling: Watts) -> bool {
+    figures.rows.is_empty() && figures.watts >= ceiling && figures.floor >= ceiling && figures.safe >= ceiling
+}
+
+/// What is to be held now. None before a lease was ever accepted: hands off.
+#[must_use]
+pub fn wishes(
+    node: &Node,
+    hardware: &Hardware,
+    expected: &Expected,
+    shares: &BTreeMap<String, Watts>,
+    found: &BTreeMap<String, Watts>,
+) -> Option<Wishes> {
+    let kept = node.kept();
+    if kept.held.is_none() && kept.sequence == 0 {
+        return None;
+    }
+    let devices = hardware.devices();
+    let there = |node: Watts| within_reach(expected.scale.limits(node), devices.len(), hardware.out_of_reach());
+    let all = match &kept.held {
+        Some(held) if is_release(&held.figures, expected.ceiling) => {
+            whole(there(held.figures.watts), &devices, &Want::Found(found.clone()))
+        }
+        Some(held) => {
+            // a share of an accelerator that is not here is nobody's: its watts are not given to others
+            let known = |uuid: &String| devices.iter().any(|device| device.uuid == *uuid);
+            let strangers: Watts = shares.iter().filter(|(uuid, _)| !known(uuid)).map(|(_, watts)| *watts).sum();
+            whole(there(held.figures.watts) - strangers, &devices, &Want::Level(shares.clone()))
+        }
+        // the lease is of another boot: what is found, and less where less is in force
+        None => {
+            let now = hardware.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.enforced_worst)).collect();
+            whole(there(node.limit()), &devices, &Want::Found(now))
+        }
+    };
+    let (ends, fall) = node.order();
+    let now = scaled(&all, &devices, there(node.limit()));
+    let low = scaled(&all, &devices, there(fall));
+    let gpus = devices.iter().zip(now.limits).zip(low.limits).map(|((device, limit), fall)| Wish {
+        uuid: device.uuid.clone(),
+        limit,
+        fall: fall.min(limit),
+    });
+    Some(Wishes { gpus: gpus.collect(), short: now.short, ends })
+}
+
+/// The order that brings the actuator from what it holds to what is wished; none where nothing would change.
+///
+/// An order with the same sequence never raises there, so it is the lease's; `seen` is the highest that the actuator took.
+#[must_use]
+pub fn order(wishes: &Wishes, sequence: u64, seen: Option<u64>, views: &[GpuView], now: BootMillis) -> Option<Order> {
+    let sequence = sequence.max(seen.unwrap_or(0));
+    let view = |wish: &Wish| views.iter().find(|view| view.gpu.uuid == wish.uuid);
+    let lasting = wishes.ends.filter(|ends| *ends > now);
+    let ends = |wish: &Wish| if wish.limit > wish.fall { lasting } else { None };
+    let is_due = |wish: &Wish| {
+        let Some(view) = view(wish) else { return false };
+        let hold = &view.hold;
+        let lower = |held: Option<Watts>, wished: Watts| held.is_none_or(|held| wished < held);
+        let prolongs =
+            ends(wish).is_some_and(|ends| hold.ends_at_boot_millis.is_none_or(|at| ends > at.plus(STEP_MILLIS)));
+        hold.phase == Phase::Found
+            || hold.sequence.is_none_or(|held| held < sequence)
+            || lower(hold.limit_watts, wish.limit)
+            || lower(hold.fall_watts, wish.fall)
+            || prolongs
+    };
+    if !wishes.gpus.iter().any(is_due) {
+        return None;
+    }
+    let gpus = wishes.gpus.iter().map(|wish| GpuOrder {
+        uuid: wish.uuid.clone(),
+        // past its end it is what it falls to, whatever the node's machine says yet
+        limit_watts: if wish.limit > wish.fall && lasting.is_none() { wish.fall } else { wish.limit },
+        clock_lock_megahertz: None,
+        ends_at_boot_millis: Some(ends(wish).unwrap_or_else(|| now.plus(QUIET_MILLIS))),
+        fall_watts: Some(wish.fall),
+    });
+    Some(Order { sequence, gpus: gpus.collect() })
+}
+
+/// When the last read of the caps was sent that the actuator's orders tell of: they end one contact time after it. An order that
+/// falls to what it holds tells nothing.
+#[must_use]
+pub fn contact(views: &[GpuView], limit: u64, now: BootMillis) -> Option<BootMillis> {
+    let told = views.iter().filter_map(|view| {
+        let hold = &view.hold;
+        let falls = hold.limit_watts? > hold.fall_watts?;
+        let ends = hold.ends_at_boot_millis.filter(|_| falls)?;
+        Some(BootMillis(ends.0.saturating_sub(limit)).min(now))
+    });
+    told.min()
+}
