@@ -21,7 +21,7 @@ where
     println!("{name}: {} states, depth {}, safe", checker.unique_state_count(), checker.max_depth());
     if let Some(path) = above(&checker) {
         let end = path.last_state().clone();
-        panic!("{name}: above the cap by {:?}\n{end:#?}", path.into_actions());
+        panic!("{name}: above the cap by {:?}\n{end:?}", path.into_actions());
     }
     checker
 }
@@ -168,19 +168,45 @@ fn the_correction_time_covers_the_slowest_clock() {
 #[test]
 fn a_life_counts_from_the_heartbeat() {
     let rules = Rules::ALL.without(Rule::DeafNodesFall);
-    let site = Site { rules, life: 2, replays: true, writes: 1, beats: 1, ticks: 3, renews: true, ..falls() };
+    let site = Site { rules, life: 2, replays: true, writes: 1, beats: 1, ticks: 3, renews: 1, ..falls() };
     drop(stays("life alone", site.clone()));
     breaks("without LifeFromHeartbeat", Site { rules: rules.without(Rule::LifeFromHeartbeat), ..site });
 }
 
+/// Who has 3 is to have 1 a tick later. The second wish is what follows then, the third is for more than there is, the fourth
+/// forgets the reduction.
+fn reductions() -> Site {
+    let wishes = vec![
+        vec![flat(3, 1), flat(1, 1)],
+        vec![flat(1, 1), flat(3, 1)],
+        vec![flat(3, 1), flat(3, 1)],
+        vec![flat(3, 1), flat(1, 1)],
+    ];
+    let first = wishes[0].clone();
+    let step = vec![Step { after: Millis(2), watts: Watts(1) }];
+    let steps = vec![step.clone(), step.clone(), step, Vec::new()];
+    Site { wishes, steps, ticks: 2, writes: 3, beats: 2, ..Site::calm(vec![(4, 2), (4, 2)], 4, first) }
+}
+
 #[test]
 fn a_known_reduction_counts_when_it_is_read_back() {
-    let wishes = vec![vec![flat(3, 1), flat(1, 1)], vec![flat(3, 1), flat(3, 1)]];
-    let first = wishes[0].clone();
-    let steps = vec![Step { after: Millis(2), watts: Watts(1) }];
-    let site = Site { wishes, steps, ticks: 2, writes: 2, beats: 2, ..Site::calm(vec![(4, 2), (4, 2)], 4, first) };
+    let site = reductions();
     holds("steps", site.clone());
     let (name, site) = without(Rule::ReadBackCounts, &site);
+    breaks(&name, site);
+}
+
+#[test]
+fn a_reduction_that_has_come_is_not_undone_by_a_renewal() {
+    let site = Site { renews: 3, steps: vec![reductions().steps[0].clone(); 4], ..reductions() };
+    holds("steps with renewals", site.clone());
+    let (name, site) = without(Rule::RenewalIsNoRaise, &site);
+    breaks(&name, site);
+}
+
+#[test]
+fn a_reduction_is_not_forgotten() {
+    let (name, site) = without(Rule::RenewalIsNoRaise, &reductions());
     breaks(&name, site);
 }
 
@@ -208,7 +234,7 @@ fn a_number_that_was_lost_is_not_used_again() {
         wishes,
         first,
         restores: 1,
-        renews: true,
+        renews: 1,
         deaf: 0,
         cap_changes: 0,
         ticks: 0,

@@ -33,8 +33,8 @@ pub struct Site {
     pub lost_disks: u8,
     pub reboots: u8,
     pub unguarded_reboots: usize,
-    /// Are leases renewed with each heartbeat? Else a node sends one where it has something new to say.
-    pub renews: bool,
+    /// Leases are renewed after so many heartbeats; 0: never, and a node sends one only where it has something new to say.
+    pub renews: u64,
     /// Does an actuator let a dead agent's order go when it ends?
     pub actuators: bool,
     /// Ledgers that may be delivered: all that were ever written, or the newest only.
@@ -51,8 +51,8 @@ pub struct Site {
     pub keeps: bool,
     /// How often etcd may be restored from a backup.
     pub restores: u8,
-    /// Later reductions that leases carry.
-    pub steps: Vec<Step>,
+    /// Later reductions that leases carry, for each wish; none where the list ends.
+    pub steps: Vec<Vec<Step>>,
 }
 
 impl Site {
@@ -75,7 +75,7 @@ impl Site {
             lost_disks: 0,
             reboots: 0,
             unguarded_reboots: 0,
-            renews: false,
+            renews: 0,
             actuators: true,
             replays: false,
             controllers: 1,
@@ -222,22 +222,22 @@ impl Site {
         Facts { cap, baseline: Watts(0), unguarded_reboots: self.unguarded_reboots, above: None }
     }
 
-    fn decide(&self, state: &State, wish: &[Figures], cap: Cap) -> Option<Ledger<u8>> {
+    fn decide(&self, state: &State, wish: usize, cap: Cap) -> Option<Ledger<u8>> {
         let children: BTreeMap<u8, Child> = (0..self.nodes.len())
             .map(|i| {
                 let child = Child {
                     ceiling: Watts(self.nodes[i].0),
                     report: state.reports[i].clone(),
                     is_heard: state.heard[i],
-                    wish: wish[i].clone(),
-                    steps: self.steps.clone(),
+                    wish: self.wishes[wish][i].clone(),
+                    steps: self.steps.get(wish).cloned().unwrap_or_default(),
                     fenced: None,
                     leaves: false,
                 };
                 (u8::try_from(i).unwrap(), child)
             })
             .collect();
-        let terms = Terms { life: Millis(self.life), renew_after: if self.renews { 1 } else { u64::MAX } };
+        let terms = Terms { life: Millis(self.life), renew_after: if self.renews > 0 { self.renews } else { u64::MAX } };
         let made = allot(&state.ledger, &self.facts(cap), &children, &[], &terms, self.rules);
         made.changed.then_some(made.ledger)
     }
@@ -288,7 +288,8 @@ impl Site {
             node.step(&Input::Heard { sent: BootMillis(0), cap }, true);
             state.reports[i] = node.agent.as_mut().map(|agent| agent.heartbeat(BootMillis(0)));
         }
-        let ledger = Self { rules: Rules::ALL, ..self.clone() }.decide(&state, &self.first, cap).unwrap();
+        let lawful = Self { rules: Rules::ALL, wishes: vec![self.first.clone()], ..self.clone() };
+        let ledger = lawful.decide(&state, 0, cap).unwrap();
         self.swap(&mut state, ledger.clone());
         for (i, node) in state.nodes.iter_mut().enumerate() {
             let lease = ledger.entries[&u8::try_from(i).unwrap()].lease.clone().unwrap();
@@ -400,7 +401,7 @@ impl Model for Site {
                 let is_news = said.is_none_or(|said| {
                     said.beat.instance != report.beat.instance || Report { beat: said.beat, ..report.clone() } != *said
                 });
-                if !self.renews && !is_news && state.heard[i] && node.said_at == node.clock {
+                if self.renews == 0 && !is_news && state.heard[i] && node.said_at == node.clock {
                     return None;
                 }
                 node.said_at = node.clock;
@@ -409,7 +410,7 @@ impl Model for Site {
             }
             Event::Decide(controller, wish, age) => {
                 let cap = state.caps[state.caps.len() - 1 - age].1;
-                let ledger = self.decide(&state, &self.wishes[wish], cap)?;
+                let ledger = self.decide(&state, wish, cap)?;
                 if self.controllers == 1 {
                     self.swap(&mut state, ledger);
                 } else {

@@ -167,10 +167,7 @@ pub fn allot<K: Ord + Clone>(
 
     // 6. What the parent is told.
     let Books { mut next, wrote, .. } = books;
-    let fits = |accepted: &Accepted| {
-        let charged = next.entries.values().map(|entry| entry.charged().watts);
-        charged.sum::<Watts>() + facts.baseline <= accepted.lease.figures.watts
-    };
+    let fits = |accepted: &Accepted| next.drawn() + facts.baseline <= accepted.lease.figures.watts;
     let is_true = next.accepted.as_ref().is_some_and(fits) || !rules.hold(Rule::ChildrenAcknowledgeFirst);
     if let Some(accepted) = next.accepted.as_mut().filter(|_| is_true) {
         accepted.acknowledged = accepted.lease.sequence;
@@ -230,25 +227,42 @@ impl<K: Ord + Clone> Books<'_, K> {
         let wanted = self.under_the_cap(child.wish.clone());
         let known = entry.lease.clone().filter(|lease| report.accepted <= lease.sequence);
         let Some(lease) = known else {
-            let holds = report.held.clone().unwrap_or_else(|| Figures::flat(report.enforced));
+            let holds = report.acts_on(self.rules).unwrap_or_else(|| Figures::flat(report.enforced));
             self.write(key, holds.lowest(&wanted));
             return Some(Told::Settled);
         };
-        let target = self.under_the_cap(lease.figures.clone());
-        let is_raise = !self.is_within(&wanted, &target);
-        let lowered = if is_raise { target.lowest(&wanted) } else { wanted.clone() };
-        if !self.is_within(&lease.figures, &lowered) || lease.steps != child.steps {
-            self.write(key, lowered);
-            return (!is_raise).then_some(Told::Lowered);
-        }
+        // What may be written without a look at the sums: no more than the lease before, and no more than is reserved. Steps
+        // that have passed are off the reserve; one that is still to come, and is not in the new lease, counts as passed.
+        let free = match entry.reserve.as_ref().filter(|_| self.rules.hold(Rule::RenewalIsNoRaise)) {
+            Some(reserve) if !self.is_within(&lease.figures, reserve) => lease.figures.lowest(reserve),
+            _ => lease.figures.clone(),
+        };
+        let target = self.under_the_cap(free);
+        let is_lower = self.is_within(&wanted, &target);
+        let mut lowered = if is_lower { wanted } else { target.lowest(&wanted) };
+        let forgotten = lease.forgotten(lowered.watts, &child.steps, report.beat);
+        let forgotten = forgotten.filter(|_| self.rules.hold(Rule::RenewalIsNoRaise));
+        let is_raise = !is_lower || forgotten.is_some();
+
+        let is_less = !self.is_within(&lease.figures, &lowered);
         let is_due = report.beat.instance != lease.answers.instance
             || report.beat.number >= lease.answers.number.saturating_add(self.terms.renew_after)
             // it fell after it took this lease, or could not take it: only a new one that answers a newer heartbeat helps
             || (report.fallen && report.beat.number > lease.answers.number);
-        if is_due {
+        let is_other = lease.steps != child.steps;
+        if let Some(watts) = forgotten {
+            lowered.watts = watts;
+        }
+        // where its steps alone are other ones, the lease before goes on until the sums fit: it has its own
+        if is_less || is_due || (is_other && forgotten.is_none()) {
             self.write(key, lowered);
         }
-        (!is_raise).then_some(if is_due { Told::Renewed } else { Told::Unchanged })
+        let done = match (is_less || is_other, is_due) {
+            (true, _) => Told::Lowered,
+            (false, true) => Told::Renewed,
+            (false, false) => Told::Unchanged,
+        };
+        (!is_raise).then_some(done)
     }
 
     /// Gives a child more, where every sum fits.

@@ -80,10 +80,10 @@ impl Entry {
                 figures.watts = figures.watts.min(report.enforced);
             }
             self.reserve = Some(figures);
-        } else if let (Some(reserve), Some(held)) = (&mut self.reserve, &report.held)
+        } else if let (Some(reserve), Some(held)) = (&mut self.reserve, report.acts_on(rules))
             && rules.hold(Rule::HeldIsReserved)
         {
-            *reserve = reserve.highest(held);
+            *reserve = reserve.highest(&held);
         }
         let most = self.reserve.as_ref().map_or(self.ceiling, |reserve| reserve.watts);
         self.excess = Some(report.enforced).filter(|enforced| *enforced > most && rules.hold(Rule::ReadBackCounts));
@@ -106,11 +106,15 @@ impl Entry {
 }
 
 impl<K: Ord> Ledger<K> {
+    /// What all its children may draw at most.
+    pub(super) fn drawn(&self) -> Watts {
+        self.entries.values().map(|entry| entry.charged().watts).sum()
+    }
+
     /// What a domain says to the one above: what it accepted, and the newest of that which its own children have acknowledged.
     /// `baseline` is what others draw in it.
     #[must_use]
     pub fn report(&self, baseline: Watts, rules: Rules) -> Report {
-        let charged = self.entries.values().map(|entry| entry.charged().watts);
         let accepted = self.accepted.as_ref().map(|accepted| accepted.lease.figures.watts);
         let trusting = accepted.filter(|_| !rules.hold(Rule::ChildrenAcknowledgeFirst));
         Report {
@@ -119,7 +123,7 @@ impl<K: Ord> Ledger<K> {
             accepted: self.accepted.as_ref().map_or(0, |accepted| accepted.lease.sequence),
             steps_passed: 0,
             held: self.accepted.as_ref().map(|accepted| accepted.lease.figures.clone()),
-            enforced: trusting.unwrap_or_else(|| charged.sum::<Watts>() + baseline),
+            enforced: trusting.unwrap_or_else(|| self.drawn() + baseline),
             cap: None,
             fallen: false,
         }
