@@ -43,6 +43,8 @@ pub struct Site {
     pub controllers: usize,
     /// The caps may be read from a cache that is a change behind.
     pub stale_caps: bool,
+    /// A report may be read from a cache that is one behind, of each node for itself.
+    pub stale_reports: bool,
     /// Does a swap look at what is there?
     pub compares: bool,
     /// How many nodes may cease to hear of the caps, though leases still reach them. Others read them at every tick at least.
@@ -51,7 +53,8 @@ pub struct Site {
     pub keeps: bool,
     /// How often etcd may be restored from a backup.
     pub restores: u8,
-    /// Later reductions that leases carry, for each wish; none where the list ends.
+    /// Later reductions that leases carry, at first and with each wish; none where the list ends.
+    pub first_steps: Vec<Step>,
     pub steps: Vec<Vec<Step>>,
 }
 
@@ -80,10 +83,12 @@ impl Site {
             replays: false,
             controllers: 1,
             stale_caps: false,
+            stale_reports: false,
             compares: true,
             deaf: 0,
             keeps: true,
             restores: 0,
+            first_steps: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -114,6 +119,8 @@ pub struct State {
     /// What is there to be delivered.
     published: Vec<Ledger<u8>>,
     reports: Vec<Option<Report>>,
+    /// The ones before them, where a cache may still have them.
+    reports_before: Vec<Option<Report>>,
     heard: Vec<bool>,
     /// What a controller has decided and not swapped yet, and the sequence it read.
     prepared: Vec<Option<(u64, Ledger<u8>)>>,
@@ -152,8 +159,9 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
     Beat(usize),
-    /// A controller decides on a wish with the cap that it read, counted from the newest; one alone swaps at once.
-    Decide(usize, usize, usize),
+    /// A controller decides on a wish with the cap that it read, counted from the newest, and with old reports of some nodes (one
+    /// bit each); one alone swaps at once.
+    Decide(usize, usize, usize, usize),
     Swap(usize),
     /// A node reads the n-th ledger that was ever written.
     Read(usize, usize),
@@ -222,12 +230,13 @@ impl Site {
         Facts { cap, baseline: Watts(0), unguarded_reboots: self.unguarded_reboots, above: None }
     }
 
-    fn decide(&self, state: &State, wish: usize, cap: Cap) -> Option<Ledger<u8>> {
+    fn decide(&self, state: &State, wish: usize, cap: Cap, old: usize) -> Option<Ledger<u8>> {
         let children: BTreeMap<u8, Child> = (0..self.nodes.len())
             .map(|i| {
+                let reports = if old & (1 << i) == 0 { &state.reports } else { &state.reports_before };
                 let child = Child {
                     ceiling: Watts(self.nodes[i].0),
-                    report: state.reports[i].clone(),
+                    report: reports[i].clone(),
                     is_heard: state.heard[i],
                     wish: self.wishes[wish][i].clone(),
                     steps: self.steps.get(wish).cloned().unwrap_or_default(),
@@ -257,6 +266,7 @@ impl Site {
             ledger: Ledger::default(),
             published: Vec::new(),
             reports: vec![None; self.nodes.len()],
+            reports_before: Vec::new(),
             heard: vec![true; self.nodes.len()],
             prepared: vec![None; self.controllers],
             nodes: Vec::new(),
@@ -288,8 +298,9 @@ impl Site {
             node.step(&Input::Heard { sent: BootMillis(0), cap }, true);
             state.reports[i] = node.agent.as_mut().map(|agent| agent.heartbeat(BootMillis(0)));
         }
-        let lawful = Self { rules: Rules::ALL, wishes: vec![self.first.clone()], ..self.clone() };
-        let ledger = lawful.decide(&state, 0, cap).unwrap();
+        let (wishes, steps) = (vec![self.first.clone()], vec![self.first_steps.clone()]);
+        let lawful = Self { rules: Rules::ALL, wishes, steps, ..self.clone() };
+        let ledger = lawful.decide(&state, 0, cap, 0).unwrap();
         self.swap(&mut state, ledger.clone());
         for (i, node) in state.nodes.iter_mut().enumerate() {
             let lease = ledger.entries[&u8::try_from(i).unwrap()].lease.clone().unwrap();
@@ -305,6 +316,9 @@ impl Site {
         }
         state.published = vec![state.ledger.clone()];
         state.writes = 0;
+        if self.stale_reports {
+            state.reports_before = state.reports.clone();
+        }
         state
     }
 
@@ -366,7 +380,8 @@ impl Model for Site {
             if state.writes < self.writes {
                 for wish in 0..self.wishes.len() {
                     for age in 0..=usize::from(self.stale_caps && state.caps.len() > 1) {
-                        events.push(Event::Decide(controller, wish, age));
+                        let olds = state.reports_before.len();
+                        events.extend((0..1 << olds).map(|old| Event::Decide(controller, wish, age, old)));
                     }
                 }
             }
@@ -405,12 +420,15 @@ impl Model for Site {
                     return None;
                 }
                 node.said_at = node.clock;
-                state.reports[i] = Some(report);
+                let before = state.reports[i].replace(report);
+                if self.stale_reports {
+                    state.reports_before[i] = before;
+                }
                 state.heard[i] = true;
             }
-            Event::Decide(controller, wish, age) => {
+            Event::Decide(controller, wish, age, old) => {
                 let cap = state.caps[state.caps.len() - 1 - age].1;
-                let ledger = self.decide(&state, wish, cap)?;
+                let ledger = self.decide(&state, wish, cap, old)?;
                 if self.controllers == 1 {
                     self.swap(&mut state, ledger);
                 } else {
@@ -488,6 +506,9 @@ impl Model for Site {
             Event::Restore => {
                 let (written, ledger, reports) = state.backup.take()?;
                 (state.ledger, state.reports) = (ledger, reports);
+                if self.stale_reports {
+                    state.reports_before = state.reports.clone();
+                }
                 state.lost = state.published.split_off(written);
                 for node in &mut state.nodes {
                     node.lost_after = node.agent.as_ref().map_or(0, Node::number);
