@@ -75,21 +75,35 @@ impl Figures {
     /// has there.
     #[must_use]
     pub fn highest(&self, other: &Self) -> Self {
-        self.at_each_cap(other, Watts::max)
+        let up = |figures: &Self, cap| figures.line(cap, |num, den| -(-num).div_euclid(den));
+        self.at_each_cap(other, self.caps().chain(other.caps()), |cap| up(self, cap).max(up(other, cap)), Watts::max)
     }
 
-    /// Figures that allow, at the caps of both, the lower of what the two do.
+    /// Figures that allow, at every cap, no more than either of the two does.
+    ///
+    /// The lower of two lines is concave, so the chord lies below it. Where the rows of one end and those of the other go on, it
+    /// falls to its floor at once: a row right below says so.
     #[must_use]
     pub fn lowest(&self, other: &Self) -> Self {
-        self.at_each_cap(other, Watts::min)
+        let ends = [self, other].map(|figures| figures.caps().last());
+        let lowest = ends.into_iter().flatten().min();
+        let drops = ends.into_iter().flatten().filter(|end| Some(*end) > lowest).map(|end| end - Watts(1));
+        let down = |figures: &Self, cap| figures.line(cap, i128::div_euclid);
+        let caps = self.caps().chain(other.caps()).chain(drops);
+        self.at_each_cap(other, caps, |cap| down(self, cap).min(down(other, cap)), Watts::min)
     }
 
-    fn at_each_cap(&self, other: &Self, choose: impl Fn(Watts, Watts) -> Watts) -> Self {
-        let mut caps: Vec<Watts> = self.caps().chain(other.caps()).collect();
+    fn at_each_cap(
+        &self,
+        other: &Self,
+        caps: impl Iterator<Item = Watts>,
+        at: impl Fn(Watts) -> Watts,
+        choose: fn(Watts, Watts) -> Watts,
+    ) -> Self {
+        let mut caps: Vec<Watts> = caps.collect();
         caps.sort_unstable_by(|a, b| b.cmp(a));
         caps.dedup();
-        let up = |figures: &Self, cap| figures.line(cap, |num, den| -(-num).div_euclid(den));
-        let rows = caps.into_iter().map(|cap| Row { cap, watts: choose(up(self, cap), up(other, cap)) }).collect();
+        let rows = caps.into_iter().map(|cap| Row { cap, watts: at(cap) }).collect();
         Self {
             watts: choose(self.watts, other.watts),
             rows,
@@ -155,6 +169,17 @@ mod tests {
                 prop_assert!(both.at(cap) >= a.at(cap).max(b.at(cap)) || both.worst_at(cap, false) >= a.at(cap).max(b.at(cap)));
             }
             prop_assert!(a.within(&both) && b.within(&both));
+        }
+
+        #[test]
+        fn the_lowest_of_two_is_within_both_at_every_cap(a in figures(), b in figures()) {
+            let both = a.lowest(&b);
+            for cap in 0..45 {
+                let cap = Watts(cap);
+                prop_assert!(both.worst_at(cap, false) <= a.worst_at(cap, false).min(b.worst_at(cap, false)), "at {cap}");
+            }
+            prop_assert!(both.within(&a) && both.within(&b));
+            prop_assert_eq!(both.lowest(&a), both.clone(), "and it does not go on for ever");
         }
 
         #[test]
