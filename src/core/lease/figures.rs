@@ -3,6 +3,9 @@
 use crate::units::Watts;
 use serde::{Deserialize, Serialize};
 
+/// In a watt. Rounded down in these, the sum of any number of children that there can be is a watt too low nowhere.
+pub(super) const MILLIONTHS: i64 = 1_000_000;
+
 /// What a child may hold while its domain may draw no more than `cap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
@@ -54,6 +57,19 @@ impl Figures {
     pub fn worst_at(&self, cap: Watts, safe_counts: bool) -> Watts {
         let heard = self.watts.min(self.line(cap, |num, den| -(-num).div_euclid(den)));
         if safe_counts { heard.max(self.safe.min(self.watts)) } else { heard }
+    }
+
+    /// The same in millionths of a watt: where many are summed between rows, a whole watt each would be too much.
+    pub(super) fn fine_at(&self, cap: Watts, safe_counts: bool) -> i128 {
+        let mut fine = self.clone();
+        for watts in [&mut fine.watts, &mut fine.floor, &mut fine.safe] {
+            watts.0 = watts.0.saturating_mul(MILLIONTHS);
+        }
+        for row in &mut fine.rows {
+            row.watts.0 = row.watts.0.saturating_mul(MILLIONTHS);
+        }
+        let heard = fine.at(cap);
+        i128::from(if safe_counts { heard.max(fine.safe.min(fine.watts)) } else { heard }.0)
     }
 
     fn line(&self, cap: Watts, divide: impl Fn(i128, i128) -> i128) -> Watts {
@@ -117,8 +133,21 @@ impl Figures {
     pub fn within(&self, other: &Self) -> bool {
         let below = |cap| self.worst_at(cap, false) <= other.worst_at(cap, false);
         // at each corner, and right below it, where a last row ends and the floor begins
-        let corners = self.caps().chain(other.caps()).flat_map(|cap| [cap, cap - Watts(1)]);
+        let corners = self.caps().chain(other.caps()).flat_map(|cap| [cap, cap - Watts(1)]).chain(self.bends());
         self.watts <= other.watts && self.safe <= other.safe && corners.chain([Watts(i64::MIN)]).all(below)
+    }
+
+    /// The caps right around the one where a line between two rows meets the watts, if one does: from there up it is level, so
+    /// what holds at the rows on both sides need not hold here.
+    pub(super) fn bends(&self) -> impl Iterator<Item = Watts> + '_ {
+        let meets = self.rows.windows(2).filter(|pair| pair[1].watts < self.watts && self.watts < pair[0].watts);
+        meets.flat_map(|pair| {
+            let (high, low) = (pair[0], pair[1]);
+            let rise = i128::from((high.watts - low.watts).0);
+            let above = i128::from((self.watts - low.watts).0) * i128::from((high.cap - low.cap).0) / rise;
+            let cap = low.cap + Watts(i64::try_from(above).unwrap_or(i64::MAX));
+            [cap + Watts(1), cap]
+        })
     }
 
     /// The caps that it has rows for.
