@@ -166,8 +166,9 @@ pub fn allot<K: Ord + Clone>(
     }
 
     // 6. What the parent is told.
+    let drawn = books.next.entries.keys().map(|key| books.charged(key).watts).sum::<Watts>() + facts.baseline;
     let Books { mut next, wrote, .. } = books;
-    let fits = |accepted: &Accepted| next.drawn() + facts.baseline <= accepted.lease.figures.watts;
+    let fits = |accepted: &Accepted| drawn <= accepted.lease.figures.watts;
     let is_true = next.accepted.as_ref().is_some_and(fits) || !rules.hold(Rule::ChildrenAcknowledgeFirst);
     if let Some(accepted) = next.accepted.as_mut().filter(|_| is_true) {
         accepted.acknowledged = accepted.lease.sequence;
@@ -220,7 +221,9 @@ impl<K: Ord + Clone> Books<'_, K> {
     fn lower(&mut self, key: &K) -> Option<Told> {
         let (child, entry) = (&self.children[key], &self.next.entries[key]);
         // what it holds is not known: even a renewal could be a raise
-        let Some(report) = child.report.as_ref().filter(|_| self.is_heard(key)) else { return Some(Told::NotHeard) };
+        // (a fence says what it draws, and not what it last took)
+        let is_heard = child.is_heard || !self.rules.hold(Rule::UnheardAtCeiling);
+        let Some(report) = child.report.as_ref().filter(|_| is_heard) else { return Some(Told::NotHeard) };
         if let Some(heard) = report.cap.map(|cap| cap.version).filter(|heard| *heard > self.facts.cap.version) {
             return Some(Told::StaleRead { heard });
         }
@@ -295,6 +298,7 @@ impl<K: Ord + Clone> Books<'_, K> {
     }
 
     fn write(&mut self, key: &K, figures: Figures) {
+        let figures = self.under_the_cap(figures);
         let child = &self.children[key];
         let (Some(report), Some(entry)) = (&child.report, self.next.entries.get_mut(key)) else { return };
         let lease = Lease {

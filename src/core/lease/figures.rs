@@ -4,7 +4,11 @@ use crate::units::Watts;
 use serde::{Deserialize, Serialize};
 
 /// In a watt. Rounded down in these, the sum of any number of children that there can be is a watt too low nowhere.
-pub(super) const MILLIONTHS: i64 = 1_000_000;
+pub(super) const MILLIONTHS: i128 = 1_000_000;
+
+fn up(num: i128, den: i128) -> i128 {
+    -(-num).div_euclid(den)
+}
 
 /// What a child may hold while its domain may draw no more than `cap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -48,40 +52,38 @@ impl Figures {
     /// What these allow while the domain may draw `cap`: what a node acts on, so rounded down.
     #[must_use]
     pub fn at(&self, cap: Watts) -> Watts {
-        self.watts.min(self.line(cap, |num, den| num.div_euclid(den)))
+        self.watts.min(self.line(cap, i128::div_euclid))
     }
 
     /// The most that a child with these figures draws when the cap has fallen to `cap`: what is summed, so rounded up.
     /// Where `safe_counts`, a deaf child is counted too: it falls to its safe limit and no further.
     #[must_use]
     pub fn worst_at(&self, cap: Watts, safe_counts: bool) -> Watts {
-        let heard = self.watts.min(self.line(cap, |num, den| -(-num).div_euclid(den)));
+        let heard = self.watts.min(self.line(cap, up));
         if safe_counts { heard.max(self.safe.min(self.watts)) } else { heard }
     }
 
     /// The same in millionths of a watt: where many are summed between rows, a whole watt each would be too much.
     pub(super) fn fine_at(&self, cap: Watts, safe_counts: bool) -> i128 {
-        let mut fine = self.clone();
-        for watts in [&mut fine.watts, &mut fine.floor, &mut fine.safe] {
-            watts.0 = watts.0.saturating_mul(MILLIONTHS);
-        }
-        for row in &mut fine.rows {
-            row.watts.0 = row.watts.0.saturating_mul(MILLIONTHS);
-        }
-        let heard = fine.at(cap);
-        i128::from(if safe_counts { heard.max(fine.safe.min(fine.watts)) } else { heard }.0)
+        let fine = |watts: Watts| i128::from(watts.0) * MILLIONTHS;
+        let heard = fine(self.watts).min(self.scaled_line(cap, MILLIONTHS, i128::div_euclid));
+        if safe_counts { heard.max(fine(self.safe.min(self.watts))) } else { heard }
     }
 
-    fn line(&self, cap: Watts, divide: impl Fn(i128, i128) -> i128) -> Watts {
+    fn line(&self, cap: Watts, divide: fn(i128, i128) -> i128) -> Watts {
+        Watts(i64::try_from(self.scaled_line(cap, 1, divide)).unwrap_or(i64::MAX))
+    }
+
+    fn scaled_line(&self, cap: Watts, scale: i128, divide: fn(i128, i128) -> i128) -> i128 {
+        let scaled = |watts: Watts| i128::from(watts.0) * scale;
         match self.rows.iter().position(|row| row.cap <= cap) {
-            Some(0) => self.rows[0].watts,
+            Some(0) => scaled(self.rows[0].watts),
             Some(i) => {
                 let (low, high) = (self.rows[i], self.rows[i - 1]);
-                let (rise, run) = (i128::from((high.watts - low.watts).0), i128::from((high.cap - low.cap).0.max(1)));
-                let above = divide(rise * i128::from((cap - low.cap).0), run);
-                low.watts + Watts(i64::try_from(above).unwrap_or(i64::MAX))
+                let (rise, run) = (scaled(high.watts - low.watts), i128::from((high.cap - low.cap).0.max(1)));
+                scaled(low.watts) + divide(rise * i128::from((cap - low.cap).0), run)
             }
-            None => self.floor,
+            None => scaled(self.floor),
         }
     }
 
@@ -91,8 +93,8 @@ impl Figures {
     /// has there.
     #[must_use]
     pub fn highest(&self, other: &Self) -> Self {
-        let up = |figures: &Self, cap| figures.line(cap, |num, den| -(-num).div_euclid(den));
-        self.at_each_cap(other, self.caps().chain(other.caps()), |cap| up(self, cap).max(up(other, cap)), Watts::max)
+        let caps = self.caps().chain(other.caps());
+        self.at_each_cap(other, caps, |cap| self.line(cap, up).max(other.line(cap, up)), Watts::max)
     }
 
     /// Figures that allow, at every cap, no more than either of the two does.
@@ -104,9 +106,9 @@ impl Figures {
         let ends = [self, other].map(|figures| figures.caps().last());
         let lowest = ends.into_iter().flatten().min();
         let drops = ends.into_iter().flatten().filter(|end| Some(*end) > lowest).map(|end| end - Watts(1));
-        let down = |figures: &Self, cap| figures.line(cap, i128::div_euclid);
         let caps = self.caps().chain(other.caps()).chain(drops);
-        self.at_each_cap(other, caps, |cap| down(self, cap).min(down(other, cap)), Watts::min)
+        let down = i128::div_euclid;
+        self.at_each_cap(other, caps, |cap| self.line(cap, down).min(other.line(cap, down)), Watts::min)
     }
 
     fn at_each_cap(
@@ -131,7 +133,7 @@ impl Figures {
     /// Does nothing in here allow more than `other` does, at any cap?
     #[must_use]
     pub fn within(&self, other: &Self) -> bool {
-        let below = |cap| self.worst_at(cap, false) <= other.worst_at(cap, false);
+        let below = |cap| self.fine_at(cap, false) <= other.fine_at(cap, false);
         // at each corner, and right below it, where a last row ends and the floor begins
         let corners = self.caps().chain(other.caps()).flat_map(|cap| [cap, cap - Watts(1)]).chain(self.bends());
         self.watts <= other.watts && self.safe <= other.safe && corners.chain([Watts(i64::MIN)]).all(below)

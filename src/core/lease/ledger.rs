@@ -107,15 +107,11 @@ impl Entry {
 }
 
 impl<K: Ord> Ledger<K> {
-    /// What all its children may draw at most.
-    pub(super) fn drawn(&self) -> Watts {
-        self.entries.values().map(|entry| entry.charged().watts).sum()
-    }
-
     /// What a domain says to the one above: what it accepted, and the newest of that which its own children have acknowledged.
     /// `baseline` is what others draw in it.
     #[must_use]
     pub fn report(&self, baseline: Watts, rules: Rules) -> Report {
+        let charged = self.entries.values().map(|entry| entry.charged().watts);
         let accepted = self.accepted.as_ref().map(|accepted| accepted.lease.figures.watts);
         let trusting = accepted.filter(|_| !rules.hold(Rule::ChildrenAcknowledgeFirst));
         Report {
@@ -124,7 +120,7 @@ impl<K: Ord> Ledger<K> {
             accepted: self.accepted.as_ref().map_or(0, |accepted| accepted.lease.sequence),
             steps_passed: 0,
             held: self.accepted.as_ref().map(|accepted| accepted.lease.figures.clone()),
-            enforced: trusting.unwrap_or_else(|| self.drawn() + baseline),
+            enforced: trusting.unwrap_or_else(|| charged.sum::<Watts>() + baseline),
             cap: None,
             fallen: false,
         }
@@ -164,14 +160,14 @@ pub(super) struct Room {
 /// a child's watts end before its row.
 pub(super) fn shortage(all: &[Charge], room: Room, rules: Rules) -> Option<Shortage> {
     let counts = rules.hold(Rule::SafeCountsInRows);
-    let whole = |watts: Watts| i128::from(watts.0) * i128::from(MILLIONTHS);
+    let whole = |watts: Watts| i128::from(watts.0) * MILLIONTHS;
     let fits = |cap: Watts, each: &dyn Fn(&Figures) -> i128, reboots: usize| {
         let worst: Vec<i128> = all.iter().map(|charge| each(&charge.figures)).collect();
         let mut rises: Vec<i128> = all.iter().zip(&worst).map(|(charge, worst)| whole(charge.ceiling) - worst).collect();
         rises.sort_unstable_by(|a, b| b.cmp(a));
         let rebooted: i128 = rises.into_iter().take(reboots).filter(|rise| *rise > 0).sum();
         let sum = worst.into_iter().sum::<i128>() + whole(room.always) + rebooted;
-        let up = -(-sum).div_euclid(i128::from(MILLIONTHS));
+        let up = -(-sum).div_euclid(MILLIONTHS);
         (sum > whole(cap)).then(|| Shortage { cap, sum: Watts(i64::try_from(up).unwrap_or(i64::MAX)) })
     };
     let at_rows = if rules.hold(Rule::RebootReserveInEveryRow) { room.reboots } else { 0 };
