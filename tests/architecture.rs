@@ -61,6 +61,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         &["Ledger", "ledger::", "place::", "seen_from_above", "plus_permille"],
         "the checker shares no code with the planner",
     ),
+    (
+        "src/core/lease/check.rs",
+        &["shortage", "ledger::", "allot", ".at(cap", "worst_at", "fine_at", "highest(", "lowest(", ".within(", ".charged("],
+        "the checker of ledgers shares no code with what writes them",
+    ),
     ("src/controller/curtail.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller", &["Rules::ALL.without", ".without("], "the protocol runs with all its rules"),
     ("src/controller/snapshot.rs", SHELL, "what the controller decides with is values in, values out"),

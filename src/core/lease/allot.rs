@@ -227,7 +227,7 @@ impl<K: Ord + Clone> Books<'_, K> {
         if let Some(heard) = report.cap.map(|cap| cap.version).filter(|heard| *heard > self.facts.cap.version) {
             return Some(Told::StaleRead { heard });
         }
-        let wanted = self.under_the_cap(child.wish.clone());
+        let wanted = self.wanted(child);
         let known = entry.lease.clone().filter(|lease| report.accepted <= lease.sequence);
         let Some(lease) = known else {
             let holds = report.acts_on(self.rules).unwrap_or_else(|| Figures::flat(report.enforced));
@@ -270,7 +270,7 @@ impl<K: Ord + Clone> Books<'_, K> {
 
     /// Gives a child more, where every sum fits.
     fn raise(&mut self, key: &K) -> Told {
-        let wanted = self.under_the_cap(self.children[key].wish.clone());
+        let wanted = self.wanted(&self.children[key]);
         let before = self.charged(key);
         let after = if self.rules.hold(Rule::RowsAreRaisesToo) {
             before.highest(&wanted)
@@ -311,6 +311,13 @@ impl<K: Ord + Clone> Books<'_, K> {
         };
         entry.publish(lease, self.rules);
         self.wrote = true;
+    }
+
+    /// What a child is to have, as far as it can use it: nothing that it is fenced from, which waits for the sums when the fence
+    /// is gone.
+    fn wanted(&self, child: &Child) -> Figures {
+        let wish = child.fenced.map(|most| child.wish.lowest(&Figures::flat(most)));
+        self.under_the_cap(wish.unwrap_or_else(|| child.wish.clone()))
     }
 
     /// No lease allows more than its own row at the cap under which it is written.

@@ -139,7 +139,7 @@ pub fn check<K: Ord + Clone>(
             continue;
         };
         let change = Change { key, before: old.entries.get(key), entry, child };
-        change.reserve(&mut faults);
+        change.reserve(facts.cap.watts.0, &mut faults);
         if let Some(lease) = change.published() {
             change.lease(lease, (new.sequence, now), facts, &mut faults);
             if change.raises(lease) {
@@ -252,7 +252,7 @@ impl<K: Clone> Change<'_, K> {
         reserve.map(|reserve| [reserve].into_iter().chain(held).collect())
     }
 
-    fn reserve(&self, faults: &mut Vec<Fault<K>>) {
+    fn reserve(&self, full: i64, faults: &mut Vec<Fault<K>>) {
         let child = || self.key.clone();
         let ceiling = self.child.map(|child| child.ceiling).or(self.before.map(|before| before.ceiling));
         if let Some(ceiling) = ceiling.filter(|ceiling| *ceiling != self.entry.ceiling) {
@@ -267,15 +267,18 @@ impl<K: Clone> Change<'_, K> {
             let short = caps.into_iter().rev().find(|cap| deaf(reserve, *cap) < deaf(need, *cap));
             if let Some(cap) = short {
                 let (reserved, needed) = (Watts(deaf(reserve, cap)), Watts(deaf(need, cap)));
-                faults.push(Fault::NotCovered { child: child(), cap: Watts(cap), reserved, needed });
+                faults.push(Fault::NotCovered { child: child(), cap: Watts(cap.clamp(0, full)), reserved, needed });
             }
         }
-        let report = self.child.filter(|child| child.fenced.is_none()).and_then(|child| child.report.as_ref());
-        let is_leased = self.before.is_some_and(|before| before.lease.is_some());
-        if let Some(needed) = report.filter(|_| is_leased).map(|report| report.enforced) {
+        // what was read back from it, the last time where nothing is known of it now
+        let fenced = self.child.and_then(|child| child.fenced);
+        let report = self.child.and_then(|child| child.report.as_ref());
+        let leased = self.before.filter(|before| before.lease.is_some());
+        let enforced = report.map_or_else(|| leased.and_then(|before| before.excess), |report| Some(report.enforced));
+        if let Some(needed) = enforced.filter(|_| leased.is_some() && fenced.is_none()) {
             let reserved = self.entry.excess.map_or(reserve.watts, |excess| excess.max(reserve.watts));
             if reserved < needed {
-                faults.push(Fault::NotCovered { child: child(), cap: Watts(i64::MAX), reserved, needed });
+                faults.push(Fault::NotCovered { child: child(), cap: Watts(full), reserved, needed });
             }
         }
     }
@@ -323,7 +326,8 @@ impl<K: Clone> Change<'_, K> {
             if report.steps_passed > 0 {
                 held.watts = held.watts.min(report.enforced);
             }
-            return exceeds(&lease.figures, &[&held]);
+            let fence = self.child.and_then(|child| child.fenced).map(level);
+            return exceeds(&lease.figures, &[&held]) || fence.is_some_and(|fence| exceeds(&lease.figures, &[&fence]));
         };
         let is_reserved = |lease: &Figures| {
             self.may_hold().is_none_or(|may_hold| !exceeds(lease, &may_hold.iter().collect::<Vec<_>>()))
