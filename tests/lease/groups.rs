@@ -267,21 +267,19 @@ fn a_number_that_was_lost_is_not_used_again() {
     breaks(&name, site);
 }
 
-#[test]
-fn room_for_a_reboot_is_kept_at_every_cap() {
+/// Two nodes that may be at their ceilings of 4 one at a time.
+fn reboots() -> Site {
     let figures = |watts, row| rows(watts, (8, 6), row, 1);
     let wishes = vec![
         vec![figures(3, 2), figures(2, 1)],
         vec![figures(2, 1), figures(3, 2)],
         vec![figures(3, 3), figures(2, 2)],
     ];
-    let first = wishes[0].clone();
-    let nodes = vec![(4, 2), (4, 2)];
-    let site = Site {
+    Site {
+        first: wishes[0].clone(),
         wishes,
         caps: vec![8, 6],
-        nodes,
-        first,
+        nodes: vec![(4, 2), (4, 2)],
         reboots: 1,
         unguarded_reboots: 1,
         deaf: 0,
@@ -289,9 +287,23 @@ fn room_for_a_reboot_is_kept_at_every_cap() {
         beats: 1,
         ticks: 2,
         ..falls()
-    };
-    drop(stays("reboots", site.clone()));
+    }
+}
+
+#[test]
+fn room_for_a_reboot_is_kept_at_every_cap() {
+    drop(stays("reboots", reboots()));
+    let (name, wrong) = without(Rule::RebootReserveInEveryRow, &reboots());
+    breaks(&name, wrong);
+    breaks("reboots and no room for them", Site { unguarded_reboots: 0, ..reboots() });
+}
+
+#[test]
+fn a_driver_that_is_loaded_again_is_met_by_the_room_for_a_reboot() {
+    let site = Site { reboots: 0, reloads: 2, ..reboots() };
+    drop(stays("reloads", site.clone()));
     let (name, wrong) = without(Rule::RebootReserveInEveryRow, &site);
     breaks(&name, wrong);
-    breaks("reboots and no room for them", Site { unguarded_reboots: 0, ..site });
+    breaks("reloads and no room for them", Site { unguarded_reboots: 0, ..site.clone() });
+    breaks("reloads and limits that are not set again", Site { sets_again: false, ..site });
 }

@@ -33,6 +33,10 @@ pub struct Site {
     pub lost_disks: u8,
     pub reboots: u8,
     pub unguarded_reboots: usize,
+    /// How often a driver may be loaded again, on one node at a time: its limit is the card's own until the agent reads it back.
+    pub reloads: u8,
+    /// Does an agent set again what it reads back higher?
+    pub sets_again: bool,
     /// Leases are renewed after so many heartbeats; 0: never, and a node sends one only where it has something new to say.
     pub renews: u64,
     /// Does an actuator let a dead agent's order go when it ends?
@@ -78,6 +82,8 @@ impl Site {
             lost_disks: 0,
             reboots: 0,
             unguarded_reboots: 0,
+            reloads: 0,
+            sets_again: true,
             renews: 0,
             actuators: true,
             replays: false,
@@ -133,6 +139,7 @@ pub struct State {
     crashes: u8,
     lost_disks: u8,
     reboots: u8,
+    reloads: u8,
     restores: u8,
 }
 
@@ -150,6 +157,8 @@ pub struct Place {
     instance: u64,
     beats: u8,
     is_deaf: bool,
+    /// Its driver was loaded again, and the agent has not read it back.
+    is_reloaded: bool,
     /// When it sent its last heartbeat.
     said_at: u64,
     /// Until this heartbeat, an answer of the ledger that was lost may still be under way.
@@ -176,6 +185,9 @@ pub enum Event {
     Restart(usize),
     LoseDisk(usize),
     Reboot(usize),
+    Reload(usize),
+    /// The agent reads back what its hardware enforces, and sets it again.
+    ReadBack(usize),
     Cap(usize),
     BackUp,
     Restore,
@@ -194,7 +206,7 @@ impl Place {
         if answer.keep && keeps {
             self.disk = agent.kept().clone();
         }
-        self.hardware = agent.limit().0;
+        (self.hardware, self.is_reloaded) = (agent.limit().0, false);
         let (ends, falls_to) = agent.order();
         (self.ends, self.falls_to) = (ends, falls_to.0);
         let enforced = Watts(self.hardware);
@@ -217,7 +229,7 @@ impl Place {
         let now = self.now();
         if let Some(agent) = &mut self.agent {
             self.disk = agent.kept().clone();
-            self.hardware = agent.limit().0;
+            (self.hardware, self.is_reloaded) = (agent.limit().0, false);
             let (ends, falls_to) = agent.order();
             (self.ends, self.falls_to) = (ends, falls_to.0);
             agent.step(now, &Input::ReadBack { enforced: Watts(self.hardware) });
@@ -252,6 +264,9 @@ impl Site {
     }
 
     fn swap(&self, state: &mut State, ledger: Ledger<u8>) {
+        if !self.replays && self.restores == 0 {
+            state.published.clear(); // nobody will read it again
+        }
         state.published.push(ledger.clone());
         state.ledger = ledger;
         state.writes += 1;
@@ -276,6 +291,7 @@ impl Site {
             crashes: 0,
             lost_disks: 0,
             reboots: 0,
+            reloads: 0,
             restores: 0,
         };
         for (i, first) in self.first.iter().enumerate() {
@@ -290,6 +306,7 @@ impl Site {
                 instance: 0,
                 beats: 0,
                 is_deaf: false,
+                is_reloaded: false,
                 said_at: 0,
                 lost_after: 0,
             });
@@ -375,6 +392,12 @@ impl Model for Site {
             if state.reboots < self.reboots {
                 events.push(Event::Reboot(i));
             }
+            if state.reloads < self.reloads && state.nodes.iter().all(|node| !node.is_reloaded) {
+                events.push(Event::Reload(i));
+            }
+            if node.is_reloaded && node.agent.is_some() {
+                events.push(Event::ReadBack(i));
+            }
         }
         for (controller, prepared) in state.prepared.iter().enumerate() {
             if state.writes < self.writes {
@@ -444,11 +467,12 @@ impl Model for Site {
             Event::Read(i, n) | Event::ReadAndCrash(i, n) => {
                 let lease = state.published[n].entries.get(&u8::try_from(i).unwrap())?.lease.clone()?;
                 let node = &mut state.nodes[i];
-                let before = node.hardware;
+                let before = (node.hardware, node.is_reloaded);
                 let after = node.agent.as_ref()?.number();
                 node.step(&Input::Offered { lease: &lease, after }, self.keeps);
                 if matches!(event, Event::ReadAndCrash(..)) {
-                    (node.agent, node.hardware) = (None, before);
+                    (node.hardware, node.is_reloaded) = before;
+                    node.agent = None;
                     state.crashes += 1;
                 }
             }
@@ -495,6 +519,21 @@ impl Model for Site {
                 node.boot += 1;
                 node.hardware = self.nodes[i].0;
                 state.reboots += 1;
+            }
+            Event::Reload(i) => {
+                let node = &mut state.nodes[i];
+                (node.hardware, node.is_reloaded) = (self.nodes[i].0, true);
+                state.reloads += 1;
+            }
+            Event::ReadBack(i) => {
+                let node = &mut state.nodes[i];
+                let (now, enforced) = (node.now(), Watts(node.hardware));
+                let agent = node.agent.as_mut()?;
+                agent.step(now, &Input::ReadBack { enforced });
+                node.is_reloaded = false;
+                if self.sets_again {
+                    node.hardware = agent.limit().0;
+                }
             }
             Event::Cap(i) => {
                 let version = state.caps.last()?.1.version + 1;
