@@ -353,7 +353,9 @@ const MUTATIONS: [(&str, Mutation); 23] = [
         let fenced = write.children.get(&key).is_some_and(|child| child.fenced.is_some_and(|most| most <= Watts(100)));
         is_wider && !fenced
     }),
-    ("the watts of a reserve are 1 W lower", |write| in_reserve(write, |reserve| reserve.watts = reserve.watts - Watts(1))),
+    ("the watts of a reserve are 1 W lower", |write| {
+        in_reserve(write, |reserve| reserve.watts = reserve.watts - Watts(1))
+    }),
     ("the last row of a reserve is gone, and its floor holds there", |write| {
         let Some((key, lease, reserve)) = published(write) else { return false };
         let Some(last) = reserve.rows.pop() else { return false };
@@ -482,15 +484,8 @@ fn the_checker_tells_of_a_step_that_is_forgotten_where_the_sums_do_not_fit() {
         fallen: false,
     };
     let (wish, reserve) = (figures.clone(), Some(figures));
-    let child = Child {
-        ceiling: Watts(300),
-        report: Some(report),
-        is_heard: true,
-        wish,
-        steps,
-        fenced: None,
-        leaves: false,
-    };
+    let child =
+        Child { ceiling: Watts(300), report: Some(report), is_heard: true, wish, steps, fenced: None, leaves: false };
     let entry = heliotrope::core::lease::Entry { ceiling: Watts(300), lease: Some(lease), reserve, excess: None };
     let old = Ledger { sequence: 1, entries: BTreeMap::from([(0, entry)]), accepted: None };
     let mut new = old.clone();
@@ -498,7 +493,8 @@ fn the_checker_tells_of_a_step_that_is_forgotten_where_the_sums_do_not_fit() {
     new.entries.values_mut().flat_map(|entry| &mut entry.lease).for_each(|lease| lease.sequence = 2);
     for (baseline, steps, faults) in [(100, true, 0), (101, true, 0), (100, false, 0), (101, false, 1)] {
         let facts = Facts { cap, baseline: Watts(baseline), unguarded_reboots: 0, above: None };
-        let mut write = Write { old: old.clone(), new: new.clone(), facts, children: BTreeMap::from([(0, child.clone())]) };
+        let mut write =
+            Write { old: old.clone(), new: new.clone(), facts, children: BTreeMap::from([(0, child.clone())]) };
         if !steps {
             write.new.entries.values_mut().flat_map(|entry| &mut entry.lease).for_each(|lease| lease.steps.clear());
         }

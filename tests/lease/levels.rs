@@ -10,6 +10,7 @@ use heliotrope::core::lease::{
 use heliotrope::units::{BootMillis, Millis, Watts};
 use stateright::{Checker, Model, Property};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const CAP: Cap = Cap { version: 1, watts: Watts(4) };
 /// The children of the site's ledger; each one below has one child, the next or the node.
@@ -38,7 +39,7 @@ pub struct Levels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     /// All that was ever written, the newest last: the site's, and those below it.
-    ledgers: Vec<Vec<Ledger<u8>>>,
+    ledgers: Vec<Vec<Arc<Ledger<u8>>>>,
     /// The node in the row, the node beside it.
     nodes: [Node; 2],
     reports: [Report; 2],
@@ -55,7 +56,12 @@ pub enum Event {
 }
 
 impl Levels {
-    fn write(&self, ledger: &Ledger<u8>, facts: &Facts, children: Vec<(u8, Report, Figures)>) -> Option<Ledger<u8>> {
+    fn write(
+        &self,
+        ledger: &Ledger<u8>,
+        facts: &Facts,
+        children: Vec<(u8, Report, Figures)>,
+    ) -> Option<Arc<Ledger<u8>>> {
         let children: BTreeMap<u8, Child> = children
             .into_iter()
             .map(|(key, report, wish)| {
@@ -67,10 +73,10 @@ impl Levels {
             .collect();
         let terms = Terms { life: Millis(1_000_000), renew_after: u64::MAX };
         let made = allot(ledger, facts, &children, &[], &terms, self.rules);
-        made.changed.then_some(made.ledger)
+        made.changed.then(|| Arc::new(made.ledger))
     }
 
-    fn site(&self, state: &State, favoured: u8) -> Option<Ledger<u8>> {
+    fn site(&self, state: &State, favoured: u8) -> Option<Arc<Ledger<u8>>> {
         let ledger = state.ledgers[0].last()?;
         let wish = |child: u8| if child == favoured { flat(3, 1) } else { flat(1, 1) };
         let facts = Facts { cap: CAP, baseline: Watts(0), unguarded_reboots: 0, above: None };
@@ -78,7 +84,7 @@ impl Levels {
         self.write(ledger, &facts, vec![(BELOW, below, wish(BELOW)), (BESIDE, state.reports[1].clone(), wish(BESIDE))])
     }
 
-    fn below(&self, state: &State, level: usize, read: usize, all: bool) -> Option<Ledger<u8>> {
+    fn below(&self, state: &State, level: usize, read: usize, all: bool) -> Option<Arc<Ledger<u8>>> {
         let offered = state.ledgers[level - 1][read].entries.get(&BELOW).and_then(|entry| entry.lease.clone());
         let facts = Facts {
             cap: CAP,
@@ -129,7 +135,7 @@ impl Model for Levels {
         };
         let mut nodes = [begin(3), begin(1)];
         let reports = nodes.each_mut().map(|node| node.heartbeat(BEGINNING));
-        let mut state = State { ledgers: vec![vec![Ledger::default()]; self.depth + 1], nodes, reports };
+        let mut state = State { ledgers: vec![vec![Arc::default()]; self.depth + 1], nodes, reports };
         // the row says what is in it, the site leases, the row accepts and leases in turn, everyone acknowledges
         for _ in 0..settling(self.depth) {
             for level in (1..=self.depth).rev() {

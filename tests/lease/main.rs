@@ -5,5 +5,6 @@
 
 mod checked;
 mod groups;
+mod large;
 mod levels;
 mod site;

@@ -7,6 +7,7 @@ use heliotrope::core::lease::{
 use heliotrope::units::{BootMillis, Millis, Watts};
 use stateright::{Model, Property};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What may happen, and how often. Times are half ticks, so that a slow clock can be half as fast as a true one.
 #[derive(Debug, Clone)]
@@ -121,20 +122,20 @@ pub struct State {
     pub time: u8,
     /// The caps by when they began, the one in force last.
     pub caps: Vec<(u8, Cap)>,
-    pub ledger: Ledger<u8>,
+    pub ledger: Arc<Ledger<u8>>,
     /// What is there to be delivered.
-    published: Vec<Ledger<u8>>,
+    published: Vec<Arc<Ledger<u8>>>,
     reports: Vec<Option<Report>>,
     /// The ones before them, where a cache may still have them.
     reports_before: Vec<Option<Report>>,
     heard: Vec<bool>,
     /// What a controller has decided and not swapped yet, and the sequence it read.
-    prepared: Vec<Option<(u64, Ledger<u8>)>>,
+    prepared: Vec<Option<(u64, Arc<Ledger<u8>>)>>,
     pub nodes: Vec<Place>,
     /// What was written last when it was made, and the objects of then.
-    backup: Option<(usize, Ledger<u8>, Vec<Option<Report>>)>,
+    backup: Option<(usize, Arc<Ledger<u8>>, Vec<Option<Report>>)>,
     /// What was written after it, and is no more.
-    lost: Vec<Ledger<u8>>,
+    lost: Vec<Arc<Ledger<u8>>>,
     writes: u8,
     crashes: u8,
     lost_disks: u8,
@@ -242,7 +243,7 @@ impl Site {
         Facts { cap, baseline: Watts(0), unguarded_reboots: self.unguarded_reboots, above: None }
     }
 
-    fn decide(&self, state: &State, wish: usize, cap: Cap, old: usize) -> Option<Ledger<u8>> {
+    fn decide(&self, state: &State, wish: usize, cap: Cap, old: usize) -> Option<Arc<Ledger<u8>>> {
         let children: BTreeMap<u8, Child> = (0..self.nodes.len())
             .map(|i| {
                 let reports = if old & (1 << i) == 0 { &state.reports } else { &state.reports_before };
@@ -258,12 +259,13 @@ impl Site {
                 (u8::try_from(i).unwrap(), child)
             })
             .collect();
-        let terms = Terms { life: Millis(self.life), renew_after: if self.renews > 0 { self.renews } else { u64::MAX } };
+        let terms =
+            Terms { life: Millis(self.life), renew_after: if self.renews > 0 { self.renews } else { u64::MAX } };
         let made = allot(&state.ledger, &self.facts(cap), &children, &[], &terms, self.rules);
-        made.changed.then_some(made.ledger)
+        made.changed.then(|| Arc::new(made.ledger))
     }
 
-    fn swap(&self, state: &mut State, ledger: Ledger<u8>) {
+    fn swap(&self, state: &mut State, ledger: Arc<Ledger<u8>>) {
         if !self.replays && self.restores == 0 {
             state.published.clear(); // nobody will read it again
         }
@@ -278,7 +280,7 @@ impl Site {
         let mut state = State {
             time: 0,
             caps: vec![(0, cap)],
-            ledger: Ledger::default(),
+            ledger: Arc::default(),
             published: Vec::new(),
             reports: vec![None; self.nodes.len()],
             reports_before: Vec::new(),
@@ -326,7 +328,7 @@ impl Site {
             state.reports[i] = node.agent.as_mut().map(|agent| agent.heartbeat(BootMillis(0)));
         }
         // the reserve is what they acknowledged, as any controller's first look would find it
-        let entries = &mut state.ledger.entries;
+        let entries = &mut Arc::make_mut(&mut state.ledger).entries;
         for entry in entries.values_mut() {
             let lease = entry.lease.as_ref().unwrap();
             entry.reserve = Some(lease.figures.clone());

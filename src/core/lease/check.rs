@@ -93,7 +93,9 @@ pub enum Fault<K> {
         child: K,
     },
     /// What is accepted is neither what was accepted before nor a newer offer.
-    #[error("lease {sequence} of the domain above is written as accepted, and is not what it offers now or was accepted before")]
+    #[error(
+        "lease {sequence} of the domain above is written as accepted, and is not what it offers now or was accepted before"
+    )]
     NotOffered {
         /// As it is to be written; 0 for none.
         sequence: u64,
@@ -263,7 +265,8 @@ impl<K: Clone> Change<'_, K> {
         let may_hold = self.may_hold().unwrap_or_else(|| vec![level(self.entry.ceiling)]);
         let needs = may_hold.iter().chain(self.published().map(|lease| &lease.figures));
         for need in needs {
-            let caps: BTreeSet<i64> = turns(need).into_iter().chain(turns(reserve)).chain([i64::MIN, i64::MAX]).collect();
+            let caps: BTreeSet<i64> =
+                turns(need).into_iter().chain(turns(reserve)).chain([i64::MIN, i64::MAX]).collect();
             let short = caps.into_iter().rev().find(|cap| deaf(reserve, *cap) < deaf(need, *cap));
             if let Some(cap) = short {
                 let (reserved, needed) = (Watts(deaf(reserve, cap)), Watts(deaf(need, cap)));
@@ -377,7 +380,8 @@ impl Charge<'_> {
 fn sums(charges: &[Charge<'_>], now: i64, facts: &Facts) -> Vec<(Watts, Watts)> {
     let sum = |of: &dyn Fn(&Figures) -> i64| {
         let each: Vec<i128> = charges.iter().map(|charge| charge.at(of).into()).collect();
-        let mut rises: Vec<i128> = charges.iter().zip(&each).map(|(charge, at)| (i128::from(charge.ceiling) - at).max(0)).collect();
+        let mut rises: Vec<i128> =
+            charges.iter().zip(&each).map(|(charge, at)| (i128::from(charge.ceiling) - at).max(0)).collect();
         rises.sort_unstable();
         let reboots: i128 = rises.iter().rev().take(facts.unguarded_reboots).sum();
         let all = each.iter().sum::<i128>() + reboots + i128::from(facts.baseline.0);
@@ -387,7 +391,10 @@ fn sums(charges: &[Charge<'_>], now: i64, facts: &Facts) -> Vec<(Watts, Watts)> 
     let lowest = reserves().flat_map(|reserve| &reserve.rows).map(|row| row.cap.0).min().unwrap_or(i64::MAX);
     let caps: BTreeSet<i64> = reserves().flat_map(turns).filter(|cap| *cap >= lowest).collect();
     let full = (Watts(now), sum(&|reserve| reserve.watts.0));
-    [full].into_iter().chain(caps.into_iter().rev().map(|cap| (Watts(cap), sum(&|reserve| deaf(reserve, cap))))).collect()
+    [full]
+        .into_iter()
+        .chain(caps.into_iter().rev().map(|cap| (Watts(cap), sum(&|reserve| deaf(reserve, cap)))))
+        .collect()
 }
 
 /// Does a write accept less than was accepted before?

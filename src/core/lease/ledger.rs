@@ -163,7 +163,8 @@ pub(super) fn shortage(all: &[Charge], room: Room, rules: Rules) -> Option<Short
     let whole = |watts: Watts| i128::from(watts.0) * MILLIONTHS;
     let fits = |cap: Watts, each: &dyn Fn(&Figures) -> i128, reboots: usize| {
         let worst: Vec<i128> = all.iter().map(|charge| each(&charge.figures)).collect();
-        let mut rises: Vec<i128> = all.iter().zip(&worst).map(|(charge, worst)| whole(charge.ceiling) - worst).collect();
+        let mut rises: Vec<i128> =
+            all.iter().zip(&worst).map(|(charge, worst)| whole(charge.ceiling) - worst).collect();
         rises.sort_unstable_by(|a, b| b.cmp(a));
         let rebooted: i128 = rises.into_iter().take(reboots).filter(|rise| *rise > 0).sum();
         let sum = worst.into_iter().sum::<i128>() + whole(room.always) + rebooted;
@@ -176,7 +177,9 @@ pub(super) fn shortage(all: &[Charge], room: Room, rules: Rules) -> Option<Short
     let lowest = rows.last().copied();
     let mut bends = bends.into_iter().filter(|cap| lowest.is_some_and(|lowest| *cap > lowest));
     fits(room.now, &|figures| whole(figures.watts), room.reboots)
-        .or_else(|| rows.into_iter().find_map(|cap| fits(cap, &|figures| whole(figures.worst_at(cap, counts)), at_rows)))
+        .or_else(|| {
+            rows.into_iter().find_map(|cap| fits(cap, &|figures| whole(figures.worst_at(cap, counts)), at_rows))
+        })
         .or_else(|| bends.find_map(|cap| fits(cap, &|figures| figures.fine_at(cap, counts), at_rows)))
 }
 

@@ -58,8 +58,9 @@ impl Lease {
     /// One that comes after the end of the lease never comes.
     pub(super) fn forgotten(&self, watts: Watts, steps: &[Step], beat: Beat) -> Option<Watts> {
         let lower = || self.steps.iter().filter(|old| old.after < self.life && old.watts < watts);
-        let is_kept =
-            |old: &Step| beat == self.answers && steps.iter().any(|new| new.after <= old.after && new.watts <= old.watts);
+        let is_kept = |old: &Step| {
+            beat == self.answers && steps.iter().any(|new| new.after <= old.after && new.watts <= old.watts)
+        };
         if lower().all(is_kept) { None } else { lower().map(|old| old.watts).min() }
     }
 }
