@@ -8,7 +8,10 @@ use super::site::{Site, flat};
 #[test]
 #[ignore = "large"]
 fn grants_with_more_of_everything() {
-    holds("grants, 4 writes, a lost disk", Site { writes: 5, beats: 4, crashes: 2, lost_disks: 1, ..grants() });
+    holds(
+        "grants, 5 writes, 2 crashes, a lost disk",
+        Site { writes: 5, beats: 4, crashes: 2, lost_disks: 1, ..grants() },
+    );
 }
 
 /// Three nodes under a cap of 5: who has 3 leaves 1 to each of the others.
