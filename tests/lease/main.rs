@@ -7,4 +7,5 @@ mod checked;
 mod groups;
 mod large;
 mod levels;
+mod renewals;
 mod site;

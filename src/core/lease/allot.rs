@@ -64,7 +64,7 @@ pub enum Told {
     Unchanged,
     /// It is leased less, or the same anew.
     Lowered,
-    /// The same figures live on.
+    /// The same figures live on, with its steps as they are now.
     Renewed,
     /// It is leased more.
     Raised,
@@ -143,7 +143,7 @@ pub fn allot<K: Ord + Clone>(
         return Allotted { ledger: next, changed, spendable: Watts::ZERO, told };
     }
     let spendable = spendable(&next, facts, rules);
-    let mut books = Books { next, facts, children, terms, rules, sequence, spendable, wrote: false };
+    let mut books = Books { before: ledger, next, facts, children, terms, rules, sequence, spendable, wrote: false };
 
     // 4. Lower and renew.
     let mut told = BTreeMap::new();
@@ -206,6 +206,7 @@ fn spendable<K: Ord>(ledger: &Ledger<K>, facts: &Facts, rules: Rules) -> Watts {
 
 /// One write in the making.
 struct Books<'a, K: Ord> {
+    before: &'a Ledger<K>,
     next: Ledger<K>,
     facts: &'a Facts,
     children: &'a BTreeMap<K, Child>,
@@ -245,19 +246,21 @@ impl<K: Ord + Clone> Books<'_, K> {
         let mut lowered = if is_lower { wanted } else { target.lowest(&wanted) };
         let forgotten = lease.forgotten(lowered.watts, &child.steps, report.beat);
         let forgotten = forgotten.filter(|_| self.rules.hold(Rule::RenewalIsNoRaise));
-        let is_raise = !is_lower || forgotten.is_some();
 
         let is_less = !self.is_within(&lease.figures, &lowered);
-        let is_due = report.beat.instance != lease.answers.instance
-            || report.beat.number >= lease.answers.number.saturating_add(self.terms.renew_after)
-            // it fell after it took this lease, or could not take it: only a new one that answers a newer heartbeat helps
-            || (report.fallen && report.beat.number > lease.answers.number);
         let is_other = lease.steps != child.steps;
-        if let Some(watts) = forgotten {
-            lowered.watts = watts;
-        }
-        // where its steps alone are other ones, the lease before goes on until the sums fit: it has its own
-        if is_less || is_due || (is_other && forgotten.is_none()) {
+        let is_due = self.is_due(&lease, report, 1);
+        let is_raise = !is_lower || (forgotten.is_some() && (is_other || is_due));
+        // A new lease that takes a step too early waits for the sums, while the lease before goes on with its own steps: until two
+        // thirds of its life, or until less is to be had anyway.
+        let writes = match forgotten {
+            Some(watts) => {
+                lowered.watts = watts;
+                is_less || self.is_due(&lease, report, 2)
+            }
+            None => is_less || is_other || is_due,
+        };
+        if writes {
             self.write(key, lowered);
         }
         let done = match (is_less || is_other, is_due) {
@@ -266,6 +269,14 @@ impl<K: Ord + Clone> Books<'_, K> {
             (false, false) => Told::Unchanged,
         };
         (!is_raise).then_some(done)
+    }
+
+    /// Is a lease to be renewed, when it is so many times as old as leases are at their renewal?
+    fn is_due(&self, lease: &Lease, report: &Report, times: u64) -> bool {
+        report.beat.instance != lease.answers.instance
+            || report.beat.number >= lease.answers.number.saturating_add(self.terms.renew_after.saturating_mul(times))
+            // it fell after it took this lease, or could not take it: only a new one that answers a newer heartbeat helps
+            || (report.fallen && report.beat.number > lease.answers.number)
     }
 
     /// Gives a child more, where every sum fits.
@@ -281,8 +292,11 @@ impl<K: Ord + Clone> Books<'_, K> {
         match short {
             Some(short) => Told::Waits(short),
             None => {
+                // it may wait for the sums for its steps alone
+                let before = self.before.entries.get(key).and_then(|entry| entry.lease.as_ref());
+                let is_more = before.is_none_or(|lease| !self.is_within(&wanted, &lease.figures));
                 self.write(key, wanted);
-                Told::Raised
+                if is_more { Told::Raised } else { Told::Renewed }
             }
         }
     }
