@@ -15,19 +15,21 @@ pub fn holds(name: &str, site: Site) {
     stays(name, site).assert_any_discovery("a node draws more than at first");
 }
 
-/// Searches all of it: nothing may be above the cap.
+/// Searches all of it: nothing may be above the cap. Depth first, since that keeps few states in memory.
 pub fn stays<M>(name: &str, site: M) -> impl Checker<M>
 where
     M: Model + Clone + Send + Sync + 'static,
     M::State: std::fmt::Debug + std::hash::Hash + Clone + Send + Sync + PartialEq,
     M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
 {
-    let checker = site.checker().threads(threads()).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    println!("{name}: {} states, depth {}, safe", checker.unique_state_count(), checker.max_depth());
-    if let Some(path) = above(&checker) {
+    let search = site.clone().checker().threads(threads()).finish_when(HasDiscoveries::AnyFailures);
+    let checker = search.spawn_dfs().join();
+    if above(&checker).is_some() {
+        let path = shortest(site).1.unwrap();
         let end = path.last_state().clone();
         panic!("{name}: above the cap by {:?}\n{end:?}", path.into_actions());
     }
+    println!("{name}: {} states, longest path {}, safe", checker.unique_state_count(), checker.max_depth());
     checker
 }
 
@@ -38,11 +40,20 @@ where
     M::State: std::fmt::Debug + std::hash::Hash + Clone + Send + Sync + PartialEq,
     M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
 {
+    let (states, path) = shortest(site);
+    let events = path.unwrap_or_else(|| panic!("{name}: {states} states, and no path")).into_actions();
+    println!("{name}: {states} states, {} steps: {events:?}", events.len());
+}
+
+/// The shortest path to too many watts, and how many states were searched for it.
+fn shortest<M>(site: M) -> (usize, Option<Path<M::State, M::Action>>)
+where
+    M: Model + Send + Sync + 'static,
+    M::State: std::fmt::Debug + std::hash::Hash + Clone + Send + Sync + PartialEq,
+    M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
+{
     let checker = site.checker().threads(threads()).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    let path = above(&checker);
-    let path = path.unwrap_or_else(|| panic!("{name}: {} states, and no path", checker.unique_state_count()));
-    let events = path.into_actions();
-    println!("{name}: {} states, {} steps: {events:?}", checker.unique_state_count(), events.len());
+    (checker.unique_state_count(), above(&checker))
 }
 
 /// A path to too many watts, now or if the cap fell.

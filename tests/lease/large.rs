@@ -56,7 +56,7 @@ fn falls_with_three_writes() {
 #[test]
 #[ignore = "large"]
 fn falls_twice() {
-    holds("falls, and back, and again", Site { cap_changes: 3, deaf: 0, ..falls() });
+    holds("falls, and back, and again", Site { cap_changes: 3, deaf: 0, writes: 1, ..falls() });
 }
 
 #[test]
