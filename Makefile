@@ -10,6 +10,9 @@ demo:        ## simulates a day of an illustrative site, prints the table and wr
 test:        ## everything: format, lints, licences, drift, all tests; ends with `N passed, N failed`
 	@bash tests/run.sh
 
+model-check: ## the lease protocol's models at large sizes (some 20 minutes, up to 8 GiB); writes docs/model-check.log.md
+	@bash tests/model-check.sh
+
 crds:          ## writes the CustomResourceDefinitions anew, here and in the chart
 	@cargo run --quiet -- crds --dir crds
 	@cargo run --quiet -- crds --dir charts/heliotrope/crds
@@ -23,4 +26,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test crds testbed-assets testbed-up testbed-down
+.PHONY: help demo test model-check crds testbed-assets testbed-up testbed-down

@@ -15,6 +15,7 @@
 //! without it; `tests/lease` searches all orders of events for such a path, with these very machines.
 
 mod allot;
+mod check;
 mod figures;
 mod ledger;
 mod node;
@@ -22,6 +23,7 @@ mod rules;
 mod terms;
 
 pub use allot::{Above, Allotted, Child, Facts, Terms, Told, allot};
+pub use check::{Fault, check};
 pub use figures::{Figures, Row};
 pub use ledger::{Accepted, Entry, Ledger, Shortage};
 pub use node::{Answer, Cause, Input, Node, Refusal, Why};

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod checked;
 mod groups;
+mod large;
 mod levels;
+mod renewals;
 mod site;

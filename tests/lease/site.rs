@@ -7,6 +7,7 @@ use heliotrope::core::lease::{
 use heliotrope::units::{BootMillis, Millis, Watts};
 use stateright::{Model, Property};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What may happen, and how often. Times are half ticks, so that a slow clock can be half as fast as a true one.
 #[derive(Debug, Clone)]
@@ -33,8 +34,12 @@ pub struct Site {
     pub lost_disks: u8,
     pub reboots: u8,
     pub unguarded_reboots: usize,
-    /// Are leases renewed with each heartbeat? Else a node sends one where it has something new to say.
-    pub renews: bool,
+    /// How often a driver may be loaded again, on one node at a time: its limit is the card's own until the agent reads it back.
+    pub reloads: u8,
+    /// Does an agent set again what it reads back higher?
+    pub sets_again: bool,
+    /// Leases are renewed after so many heartbeats; 0: never, and a node sends one only where it has something new to say.
+    pub renews: u64,
     /// Does an actuator let a dead agent's order go when it ends?
     pub actuators: bool,
     /// Ledgers that may be delivered: all that were ever written, or the newest only.
@@ -43,6 +48,8 @@ pub struct Site {
     pub controllers: usize,
     /// The caps may be read from a cache that is a change behind.
     pub stale_caps: bool,
+    /// A report may be read from a cache that is one behind, of each node for itself.
+    pub stale_reports: bool,
     /// Does a swap look at what is there?
     pub compares: bool,
     /// How many nodes may cease to hear of the caps, though leases still reach them. Others read them at every tick at least.
@@ -51,8 +58,9 @@ pub struct Site {
     pub keeps: bool,
     /// How often etcd may be restored from a backup.
     pub restores: u8,
-    /// Later reductions that leases carry.
-    pub steps: Vec<Step>,
+    /// Later reductions that leases carry, at first and with each wish; none where the list ends.
+    pub first_steps: Vec<Step>,
+    pub steps: Vec<Vec<Step>>,
 }
 
 impl Site {
@@ -75,15 +83,19 @@ impl Site {
             lost_disks: 0,
             reboots: 0,
             unguarded_reboots: 0,
-            renews: false,
+            reloads: 0,
+            sets_again: true,
+            renews: 0,
             actuators: true,
             replays: false,
             controllers: 1,
             stale_caps: false,
+            stale_reports: false,
             compares: true,
             deaf: 0,
             keeps: true,
             restores: 0,
+            first_steps: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -110,22 +122,25 @@ pub struct State {
     pub time: u8,
     /// The caps by when they began, the one in force last.
     pub caps: Vec<(u8, Cap)>,
-    pub ledger: Ledger<u8>,
+    pub ledger: Arc<Ledger<u8>>,
     /// What is there to be delivered.
-    published: Vec<Ledger<u8>>,
+    published: Vec<Arc<Ledger<u8>>>,
     reports: Vec<Option<Report>>,
+    /// The ones before them, where a cache may still have them.
+    reports_before: Vec<Option<Report>>,
     heard: Vec<bool>,
     /// What a controller has decided and not swapped yet, and the sequence it read.
-    prepared: Vec<Option<(u64, Ledger<u8>)>>,
+    prepared: Vec<Option<(u64, Arc<Ledger<u8>>)>>,
     pub nodes: Vec<Place>,
     /// What was written last when it was made, and the objects of then.
-    backup: Option<(usize, Ledger<u8>, Vec<Option<Report>>)>,
+    backup: Option<(usize, Arc<Ledger<u8>>, Vec<Option<Report>>)>,
     /// What was written after it, and is no more.
-    lost: Vec<Ledger<u8>>,
+    lost: Vec<Arc<Ledger<u8>>>,
     writes: u8,
     crashes: u8,
     lost_disks: u8,
     reboots: u8,
+    reloads: u8,
     restores: u8,
 }
 
@@ -143,6 +158,8 @@ pub struct Place {
     instance: u64,
     beats: u8,
     is_deaf: bool,
+    /// Its driver was loaded again, and the agent has not read it back.
+    is_reloaded: bool,
     /// When it sent its last heartbeat.
     said_at: u64,
     /// Until this heartbeat, an answer of the ledger that was lost may still be under way.
@@ -152,8 +169,9 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
     Beat(usize),
-    /// A controller decides on a wish with the cap that it read, counted from the newest; one alone swaps at once.
-    Decide(usize, usize, usize),
+    /// A controller decides on a wish with the cap that it read, counted from the newest, and with old reports of some nodes (one
+    /// bit each); one alone swaps at once.
+    Decide(usize, usize, usize, usize),
     Swap(usize),
     /// A node reads the n-th ledger that was ever written.
     Read(usize, usize),
@@ -168,6 +186,9 @@ pub enum Event {
     Restart(usize),
     LoseDisk(usize),
     Reboot(usize),
+    Reload(usize),
+    /// The agent reads back what its hardware enforces, and sets it again.
+    ReadBack(usize),
     Cap(usize),
     BackUp,
     Restore,
@@ -186,7 +207,7 @@ impl Place {
         if answer.keep && keeps {
             self.disk = agent.kept().clone();
         }
-        self.hardware = agent.limit().0;
+        (self.hardware, self.is_reloaded) = (agent.limit().0, false);
         let (ends, falls_to) = agent.order();
         (self.ends, self.falls_to) = (ends, falls_to.0);
         let enforced = Watts(self.hardware);
@@ -209,7 +230,7 @@ impl Place {
         let now = self.now();
         if let Some(agent) = &mut self.agent {
             self.disk = agent.kept().clone();
-            self.hardware = agent.limit().0;
+            (self.hardware, self.is_reloaded) = (agent.limit().0, false);
             let (ends, falls_to) = agent.order();
             (self.ends, self.falls_to) = (ends, falls_to.0);
             agent.step(now, &Input::ReadBack { enforced: Watts(self.hardware) });
@@ -222,27 +243,32 @@ impl Site {
         Facts { cap, baseline: Watts(0), unguarded_reboots: self.unguarded_reboots, above: None }
     }
 
-    fn decide(&self, state: &State, wish: &[Figures], cap: Cap) -> Option<Ledger<u8>> {
+    fn decide(&self, state: &State, wish: usize, cap: Cap, old: usize) -> Option<Arc<Ledger<u8>>> {
         let children: BTreeMap<u8, Child> = (0..self.nodes.len())
             .map(|i| {
+                let reports = if old & (1 << i) == 0 { &state.reports } else { &state.reports_before };
                 let child = Child {
                     ceiling: Watts(self.nodes[i].0),
-                    report: state.reports[i].clone(),
+                    report: reports[i].clone(),
                     is_heard: state.heard[i],
-                    wish: wish[i].clone(),
-                    steps: self.steps.clone(),
+                    wish: self.wishes[wish][i].clone(),
+                    steps: self.steps.get(wish).cloned().unwrap_or_default(),
                     fenced: None,
                     leaves: false,
                 };
                 (u8::try_from(i).unwrap(), child)
             })
             .collect();
-        let terms = Terms { life: Millis(self.life), renew_after: if self.renews { 1 } else { u64::MAX } };
+        let terms =
+            Terms { life: Millis(self.life), renew_after: if self.renews > 0 { self.renews } else { u64::MAX } };
         let made = allot(&state.ledger, &self.facts(cap), &children, &[], &terms, self.rules);
-        made.changed.then_some(made.ledger)
+        made.changed.then(|| Arc::new(made.ledger))
     }
 
-    fn swap(&self, state: &mut State, ledger: Ledger<u8>) {
+    fn swap(&self, state: &mut State, ledger: Arc<Ledger<u8>>) {
+        if !self.replays && self.restores == 0 {
+            state.published.clear(); // nobody will read it again
+        }
         state.published.push(ledger.clone());
         state.ledger = ledger;
         state.writes += 1;
@@ -254,9 +280,10 @@ impl Site {
         let mut state = State {
             time: 0,
             caps: vec![(0, cap)],
-            ledger: Ledger::default(),
+            ledger: Arc::default(),
             published: Vec::new(),
             reports: vec![None; self.nodes.len()],
+            reports_before: Vec::new(),
             heard: vec![true; self.nodes.len()],
             prepared: vec![None; self.controllers],
             nodes: Vec::new(),
@@ -266,6 +293,7 @@ impl Site {
             crashes: 0,
             lost_disks: 0,
             reboots: 0,
+            reloads: 0,
             restores: 0,
         };
         for (i, first) in self.first.iter().enumerate() {
@@ -280,6 +308,7 @@ impl Site {
                 instance: 0,
                 beats: 0,
                 is_deaf: false,
+                is_reloaded: false,
                 said_at: 0,
                 lost_after: 0,
             });
@@ -288,7 +317,9 @@ impl Site {
             node.step(&Input::Heard { sent: BootMillis(0), cap }, true);
             state.reports[i] = node.agent.as_mut().map(|agent| agent.heartbeat(BootMillis(0)));
         }
-        let ledger = Self { rules: Rules::ALL, ..self.clone() }.decide(&state, &self.first, cap).unwrap();
+        let (wishes, steps) = (vec![self.first.clone()], vec![self.first_steps.clone()]);
+        let lawful = Self { rules: Rules::ALL, wishes, steps, ..self.clone() };
+        let ledger = lawful.decide(&state, 0, cap, 0).unwrap();
         self.swap(&mut state, ledger.clone());
         for (i, node) in state.nodes.iter_mut().enumerate() {
             let lease = ledger.entries[&u8::try_from(i).unwrap()].lease.clone().unwrap();
@@ -297,13 +328,16 @@ impl Site {
             state.reports[i] = node.agent.as_mut().map(|agent| agent.heartbeat(BootMillis(0)));
         }
         // the reserve is what they acknowledged, as any controller's first look would find it
-        let entries = &mut state.ledger.entries;
+        let entries = &mut Arc::make_mut(&mut state.ledger).entries;
         for entry in entries.values_mut() {
             let lease = entry.lease.as_ref().unwrap();
             entry.reserve = Some(lease.figures.clone());
         }
         state.published = vec![state.ledger.clone()];
         state.writes = 0;
+        if self.stale_reports {
+            state.reports_before = state.reports.clone();
+        }
         state
     }
 
@@ -360,12 +394,19 @@ impl Model for Site {
             if state.reboots < self.reboots {
                 events.push(Event::Reboot(i));
             }
+            if state.reloads < self.reloads && state.nodes.iter().all(|node| !node.is_reloaded) {
+                events.push(Event::Reload(i));
+            }
+            if node.is_reloaded && node.agent.is_some() {
+                events.push(Event::ReadBack(i));
+            }
         }
         for (controller, prepared) in state.prepared.iter().enumerate() {
             if state.writes < self.writes {
                 for wish in 0..self.wishes.len() {
                     for age in 0..=usize::from(self.stale_caps && state.caps.len() > 1) {
-                        events.push(Event::Decide(controller, wish, age));
+                        let olds = state.reports_before.len();
+                        events.extend((0..1 << olds).map(|old| Event::Decide(controller, wish, age, old)));
                     }
                 }
             }
@@ -400,16 +441,19 @@ impl Model for Site {
                 let is_news = said.is_none_or(|said| {
                     said.beat.instance != report.beat.instance || Report { beat: said.beat, ..report.clone() } != *said
                 });
-                if !self.renews && !is_news && state.heard[i] && node.said_at == node.clock {
+                if self.renews == 0 && !is_news && state.heard[i] && node.said_at == node.clock {
                     return None;
                 }
                 node.said_at = node.clock;
-                state.reports[i] = Some(report);
+                let before = state.reports[i].replace(report);
+                if self.stale_reports {
+                    state.reports_before[i] = before;
+                }
                 state.heard[i] = true;
             }
-            Event::Decide(controller, wish, age) => {
+            Event::Decide(controller, wish, age, old) => {
                 let cap = state.caps[state.caps.len() - 1 - age].1;
-                let ledger = self.decide(&state, &self.wishes[wish], cap)?;
+                let ledger = self.decide(&state, wish, cap, old)?;
                 if self.controllers == 1 {
                     self.swap(&mut state, ledger);
                 } else {
@@ -425,11 +469,12 @@ impl Model for Site {
             Event::Read(i, n) | Event::ReadAndCrash(i, n) => {
                 let lease = state.published[n].entries.get(&u8::try_from(i).unwrap())?.lease.clone()?;
                 let node = &mut state.nodes[i];
-                let before = node.hardware;
+                let before = (node.hardware, node.is_reloaded);
                 let after = node.agent.as_ref()?.number();
                 node.step(&Input::Offered { lease: &lease, after }, self.keeps);
                 if matches!(event, Event::ReadAndCrash(..)) {
-                    (node.agent, node.hardware) = (None, before);
+                    (node.hardware, node.is_reloaded) = before;
+                    node.agent = None;
                     state.crashes += 1;
                 }
             }
@@ -477,6 +522,21 @@ impl Model for Site {
                 node.hardware = self.nodes[i].0;
                 state.reboots += 1;
             }
+            Event::Reload(i) => {
+                let node = &mut state.nodes[i];
+                (node.hardware, node.is_reloaded) = (self.nodes[i].0, true);
+                state.reloads += 1;
+            }
+            Event::ReadBack(i) => {
+                let node = &mut state.nodes[i];
+                let (now, enforced) = (node.now(), Watts(node.hardware));
+                let agent = node.agent.as_mut()?;
+                agent.step(now, &Input::ReadBack { enforced });
+                node.is_reloaded = false;
+                if self.sets_again {
+                    node.hardware = agent.limit().0;
+                }
+            }
             Event::Cap(i) => {
                 let version = state.caps.last()?.1.version + 1;
                 state.caps.push((state.time, Cap { version, watts: Watts(self.caps[i]) }));
@@ -487,6 +547,9 @@ impl Model for Site {
             Event::Restore => {
                 let (written, ledger, reports) = state.backup.take()?;
                 (state.ledger, state.reports) = (ledger, reports);
+                if self.stale_reports {
+                    state.reports_before = state.reports.clone();
+                }
                 state.lost = state.published.split_off(written);
                 for node in &mut state.nodes {
                     node.lost_after = node.agent.as_ref().map_or(0, Node::number);

@@ -64,7 +64,7 @@ pub enum Told {
     Unchanged,
     /// It is leased less, or the same anew.
     Lowered,
-    /// The same figures live on.
+    /// The same figures live on, with its steps as they are now.
     Renewed,
     /// It is leased more.
     Raised,
@@ -143,7 +143,7 @@ pub fn allot<K: Ord + Clone>(
         return Allotted { ledger: next, changed, spendable: Watts::ZERO, told };
     }
     let spendable = spendable(&next, facts, rules);
-    let mut books = Books { next, facts, children, terms, rules, sequence, spendable, wrote: false };
+    let mut books = Books { before: ledger, next, facts, children, terms, rules, sequence, spendable, wrote: false };
 
     // 4. Lower and renew.
     let mut told = BTreeMap::new();
@@ -166,11 +166,9 @@ pub fn allot<K: Ord + Clone>(
     }
 
     // 6. What the parent is told.
+    let drawn = books.next.entries.keys().map(|key| books.charged(key).watts).sum::<Watts>() + facts.baseline;
     let Books { mut next, wrote, .. } = books;
-    let fits = |accepted: &Accepted| {
-        let charged = next.entries.values().map(|entry| entry.charged().watts);
-        charged.sum::<Watts>() + facts.baseline <= accepted.lease.figures.watts
-    };
+    let fits = |accepted: &Accepted| drawn <= accepted.lease.figures.watts;
     let is_true = next.accepted.as_ref().is_some_and(fits) || !rules.hold(Rule::ChildrenAcknowledgeFirst);
     if let Some(accepted) = next.accepted.as_mut().filter(|_| is_true) {
         accepted.acknowledged = accepted.lease.sequence;
@@ -208,6 +206,7 @@ fn spendable<K: Ord>(ledger: &Ledger<K>, facts: &Facts, rules: Rules) -> Watts {
 
 /// One write in the making.
 struct Books<'a, K: Ord> {
+    before: &'a Ledger<K>,
     next: Ledger<K>,
     facts: &'a Facts,
     children: &'a BTreeMap<K, Child>,
@@ -223,37 +222,66 @@ impl<K: Ord + Clone> Books<'_, K> {
     fn lower(&mut self, key: &K) -> Option<Told> {
         let (child, entry) = (&self.children[key], &self.next.entries[key]);
         // what it holds is not known: even a renewal could be a raise
-        let Some(report) = child.report.as_ref().filter(|_| self.is_heard(key)) else { return Some(Told::NotHeard) };
+        // (a fence says what it draws, and not what it last took)
+        let is_heard = child.is_heard || !self.rules.hold(Rule::UnheardAtCeiling);
+        let Some(report) = child.report.as_ref().filter(|_| is_heard) else { return Some(Told::NotHeard) };
         if let Some(heard) = report.cap.map(|cap| cap.version).filter(|heard| *heard > self.facts.cap.version) {
             return Some(Told::StaleRead { heard });
         }
-        let wanted = self.under_the_cap(child.wish.clone());
+        let wanted = self.wanted(child);
         let known = entry.lease.clone().filter(|lease| report.accepted <= lease.sequence);
         let Some(lease) = known else {
-            let holds = report.held.clone().unwrap_or_else(|| Figures::flat(report.enforced));
+            let holds = report.acts_on(self.rules).unwrap_or_else(|| Figures::flat(report.enforced));
             self.write(key, holds.lowest(&wanted));
             return Some(Told::Settled);
         };
-        let target = self.under_the_cap(lease.figures.clone());
-        let is_raise = !self.is_within(&wanted, &target);
-        let lowered = if is_raise { target.lowest(&wanted) } else { wanted.clone() };
-        if !self.is_within(&lease.figures, &lowered) || lease.steps != child.steps {
+        // What may be written without a look at the sums: no more than the lease before, and no more than is reserved. Steps
+        // that have passed are off the reserve; one that is still to come, and is not in the new lease, counts as passed.
+        let free = match entry.reserve.as_ref().filter(|_| self.rules.hold(Rule::RenewalIsNoRaise)) {
+            Some(reserve) if !self.is_within(&lease.figures, reserve) => lease.figures.lowest(reserve),
+            _ => lease.figures.clone(),
+        };
+        let target = self.under_the_cap(free);
+        let is_lower = self.is_within(&wanted, &target);
+        let mut lowered = if is_lower { wanted } else { target.lowest(&wanted) };
+        let forgotten = lease.forgotten(lowered.watts, &child.steps, report.beat);
+        let forgotten = forgotten.filter(|_| self.rules.hold(Rule::RenewalIsNoRaise));
+
+        let is_less = !self.is_within(&lease.figures, &lowered);
+        let is_other = lease.steps != child.steps;
+        let is_due = self.is_due(&lease, report, 1);
+        let is_raise = !is_lower || (forgotten.is_some() && (is_other || is_due));
+        // A new lease that takes a step too early waits for the sums, while the lease before goes on with its own steps: until two
+        // thirds of its life, or until less is to be had anyway.
+        let writes = match forgotten {
+            Some(watts) => {
+                lowered.watts = watts;
+                is_less || self.is_due(&lease, report, 2)
+            }
+            None => is_less || is_other || is_due,
+        };
+        if writes {
             self.write(key, lowered);
-            return (!is_raise).then_some(Told::Lowered);
         }
-        let is_due = report.beat.instance != lease.answers.instance
-            || report.beat.number >= lease.answers.number.saturating_add(self.terms.renew_after)
+        let done = match (is_less || is_other, is_due) {
+            (true, _) => Told::Lowered,
+            (false, true) => Told::Renewed,
+            (false, false) => Told::Unchanged,
+        };
+        (!is_raise).then_some(done)
+    }
+
+    /// Is a lease to be renewed, when it is so many times as old as leases are at their renewal?
+    fn is_due(&self, lease: &Lease, report: &Report, times: u64) -> bool {
+        report.beat.instance != lease.answers.instance
+            || report.beat.number >= lease.answers.number.saturating_add(self.terms.renew_after.saturating_mul(times))
             // it fell after it took this lease, or could not take it: only a new one that answers a newer heartbeat helps
-            || (report.fallen && report.beat.number > lease.answers.number);
-        if is_due {
-            self.write(key, lowered);
-        }
-        (!is_raise).then_some(if is_due { Told::Renewed } else { Told::Unchanged })
+            || (report.fallen && report.beat.number > lease.answers.number)
     }
 
     /// Gives a child more, where every sum fits.
     fn raise(&mut self, key: &K) -> Told {
-        let wanted = self.under_the_cap(self.children[key].wish.clone());
+        let wanted = self.wanted(&self.children[key]);
         let before = self.charged(key);
         let after = if self.rules.hold(Rule::RowsAreRaisesToo) {
             before.highest(&wanted)
@@ -264,8 +292,11 @@ impl<K: Ord + Clone> Books<'_, K> {
         match short {
             Some(short) => Told::Waits(short),
             None => {
+                // it may wait for the sums for its steps alone
+                let before = self.before.entries.get(key).and_then(|entry| entry.lease.as_ref());
+                let is_more = before.is_none_or(|lease| !self.is_within(&wanted, &lease.figures));
                 self.write(key, wanted);
-                Told::Raised
+                if is_more { Told::Raised } else { Told::Renewed }
             }
         }
     }
@@ -281,6 +312,7 @@ impl<K: Ord + Clone> Books<'_, K> {
     }
 
     fn write(&mut self, key: &K, figures: Figures) {
+        let figures = self.under_the_cap(figures);
         let child = &self.children[key];
         let (Some(report), Some(entry)) = (&child.report, self.next.entries.get_mut(key)) else { return };
         let lease = Lease {
@@ -293,6 +325,13 @@ impl<K: Ord + Clone> Books<'_, K> {
         };
         entry.publish(lease, self.rules);
         self.wrote = true;
+    }
+
+    /// What a child is to have, as far as it can use it: nothing that it is fenced from, which waits for the sums when the fence
+    /// is gone.
+    fn wanted(&self, child: &Child) -> Figures {
+        let wish = child.fenced.map(|most| child.wish.lowest(&Figures::flat(most)));
+        self.under_the_cap(wish.unwrap_or_else(|| child.wish.clone()))
     }
 
     /// No lease allows more than its own row at the cap under which it is written.

@@ -3,6 +3,13 @@
 use crate::units::Watts;
 use serde::{Deserialize, Serialize};
 
+/// In a watt. Rounded down in these, the sum of any number of children that there can be is a watt too low nowhere.
+pub(super) const MILLIONTHS: i128 = 1_000_000;
+
+fn up(num: i128, den: i128) -> i128 {
+    -(-num).div_euclid(den)
+}
+
 /// What a child may hold while its domain may draw no more than `cap`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Row {
@@ -45,27 +52,38 @@ impl Figures {
     /// What these allow while the domain may draw `cap`: what a node acts on, so rounded down.
     #[must_use]
     pub fn at(&self, cap: Watts) -> Watts {
-        self.watts.min(self.line(cap, |num, den| num.div_euclid(den)))
+        self.watts.min(self.line(cap, i128::div_euclid))
     }
 
     /// The most that a child with these figures draws when the cap has fallen to `cap`: what is summed, so rounded up.
     /// Where `safe_counts`, a deaf child is counted too: it falls to its safe limit and no further.
     #[must_use]
     pub fn worst_at(&self, cap: Watts, safe_counts: bool) -> Watts {
-        let heard = self.watts.min(self.line(cap, |num, den| -(-num).div_euclid(den)));
+        let heard = self.watts.min(self.line(cap, up));
         if safe_counts { heard.max(self.safe.min(self.watts)) } else { heard }
     }
 
-    fn line(&self, cap: Watts, divide: impl Fn(i128, i128) -> i128) -> Watts {
+    /// The same in millionths of a watt: where many are summed between rows, a whole watt each would be too much.
+    pub(super) fn fine_at(&self, cap: Watts, safe_counts: bool) -> i128 {
+        let fine = |watts: Watts| i128::from(watts.0) * MILLIONTHS;
+        let heard = fine(self.watts).min(self.scaled_line(cap, MILLIONTHS, i128::div_euclid));
+        if safe_counts { heard.max(fine(self.safe.min(self.watts))) } else { heard }
+    }
+
+    fn line(&self, cap: Watts, divide: fn(i128, i128) -> i128) -> Watts {
+        Watts(i64::try_from(self.scaled_line(cap, 1, divide)).unwrap_or(i64::MAX))
+    }
+
+    fn scaled_line(&self, cap: Watts, scale: i128, divide: fn(i128, i128) -> i128) -> i128 {
+        let scaled = |watts: Watts| i128::from(watts.0) * scale;
         match self.rows.iter().position(|row| row.cap <= cap) {
-            Some(0) => self.rows[0].watts,
+            Some(0) => scaled(self.rows[0].watts),
             Some(i) => {
                 let (low, high) = (self.rows[i], self.rows[i - 1]);
-                let (rise, run) = (i128::from((high.watts - low.watts).0), i128::from((high.cap - low.cap).0.max(1)));
-                let above = divide(rise * i128::from((cap - low.cap).0), run);
-                low.watts + Watts(i64::try_from(above).unwrap_or(i64::MAX))
+                let (rise, run) = (scaled(high.watts - low.watts), i128::from((high.cap - low.cap).0.max(1)));
+                scaled(low.watts) + divide(rise * i128::from((cap - low.cap).0), run)
             }
-            None => self.floor,
+            None => scaled(self.floor),
         }
     }
 
@@ -75,21 +93,35 @@ impl Figures {
     /// has there.
     #[must_use]
     pub fn highest(&self, other: &Self) -> Self {
-        self.at_each_cap(other, Watts::max)
+        let caps = self.caps().chain(other.caps());
+        self.at_each_cap(other, caps, |cap| self.line(cap, up).max(other.line(cap, up)), Watts::max)
     }
 
-    /// Figures that allow, at the caps of both, the lower of what the two do.
+    /// Figures that allow, at every cap, no more than either of the two does.
+    ///
+    /// The lower of two lines is concave, so the chord lies below it. Where the rows of one end and those of the other go on, it
+    /// falls to its floor at once: a row right below says so.
     #[must_use]
     pub fn lowest(&self, other: &Self) -> Self {
-        self.at_each_cap(other, Watts::min)
+        let ends = [self, other].map(|figures| figures.caps().last());
+        let lowest = ends.into_iter().flatten().min();
+        let drops = ends.into_iter().flatten().filter(|end| Some(*end) > lowest).map(|end| end - Watts(1));
+        let caps = self.caps().chain(other.caps()).chain(drops);
+        let down = i128::div_euclid;
+        self.at_each_cap(other, caps, |cap| self.line(cap, down).min(other.line(cap, down)), Watts::min)
     }
 
-    fn at_each_cap(&self, other: &Self, choose: impl Fn(Watts, Watts) -> Watts) -> Self {
-        let mut caps: Vec<Watts> = self.caps().chain(other.caps()).collect();
+    fn at_each_cap(
+        &self,
+        other: &Self,
+        caps: impl Iterator<Item = Watts>,
+        at: impl Fn(Watts) -> Watts,
+        choose: fn(Watts, Watts) -> Watts,
+    ) -> Self {
+        let mut caps: Vec<Watts> = caps.collect();
         caps.sort_unstable_by(|a, b| b.cmp(a));
         caps.dedup();
-        let up = |figures: &Self, cap| figures.line(cap, |num, den| -(-num).div_euclid(den));
-        let rows = caps.into_iter().map(|cap| Row { cap, watts: choose(up(self, cap), up(other, cap)) }).collect();
+        let rows = caps.into_iter().map(|cap| Row { cap, watts: at(cap) }).collect();
         Self {
             watts: choose(self.watts, other.watts),
             rows,
@@ -101,10 +133,23 @@ impl Figures {
     /// Does nothing in here allow more than `other` does, at any cap?
     #[must_use]
     pub fn within(&self, other: &Self) -> bool {
-        let below = |cap| self.worst_at(cap, false) <= other.worst_at(cap, false);
+        let below = |cap| self.fine_at(cap, false) <= other.fine_at(cap, false);
         // at each corner, and right below it, where a last row ends and the floor begins
-        let corners = self.caps().chain(other.caps()).flat_map(|cap| [cap, cap - Watts(1)]);
+        let corners = self.caps().chain(other.caps()).flat_map(|cap| [cap, cap - Watts(1)]).chain(self.bends());
         self.watts <= other.watts && self.safe <= other.safe && corners.chain([Watts(i64::MIN)]).all(below)
+    }
+
+    /// The caps right around the one where a line between two rows meets the watts, if one does: from there up it is level, so
+    /// what holds at the rows on both sides need not hold here.
+    pub(super) fn bends(&self) -> impl Iterator<Item = Watts> + '_ {
+        let meets = self.rows.windows(2).filter(|pair| pair[1].watts < self.watts && self.watts < pair[0].watts);
+        meets.flat_map(|pair| {
+            let (high, low) = (pair[0], pair[1]);
+            let rise = i128::from((high.watts - low.watts).0);
+            let above = i128::from((self.watts - low.watts).0) * i128::from((high.cap - low.cap).0) / rise;
+            let cap = low.cap + Watts(i64::try_from(above).unwrap_or(i64::MAX));
+            [cap + Watts(1), cap]
+        })
     }
 
     /// The caps that it has rows for.
@@ -155,6 +200,17 @@ mod tests {
                 prop_assert!(both.at(cap) >= a.at(cap).max(b.at(cap)) || both.worst_at(cap, false) >= a.at(cap).max(b.at(cap)));
             }
             prop_assert!(a.within(&both) && b.within(&both));
+        }
+
+        #[test]
+        fn the_lowest_of_two_is_within_both_at_every_cap(a in figures(), b in figures()) {
+            let both = a.lowest(&b);
+            for cap in 0..45 {
+                let cap = Watts(cap);
+                prop_assert!(both.worst_at(cap, false) <= a.worst_at(cap, false).min(b.worst_at(cap, false)), "at {cap}");
+            }
+            prop_assert!(both.within(&a) && both.within(&b));
+            prop_assert_eq!(both.lowest(&a), both.clone(), "and it does not go on for ever");
         }
 
         #[test]

@@ -1,5 +1,6 @@
 //! A domain's ledger of watts: what was published to each child, and what is reserved for it.
 
+use super::figures::MILLIONTHS;
 use super::{Beat, Figures, Lease, Report, Rule, Rules};
 use crate::units::Watts;
 use serde::{Deserialize, Serialize};
@@ -80,10 +81,10 @@ impl Entry {
                 figures.watts = figures.watts.min(report.enforced);
             }
             self.reserve = Some(figures);
-        } else if let (Some(reserve), Some(held)) = (&mut self.reserve, &report.held)
+        } else if let (Some(reserve), Some(held)) = (&mut self.reserve, report.acts_on(rules))
             && rules.hold(Rule::HeldIsReserved)
         {
-            *reserve = reserve.highest(held);
+            *reserve = reserve.highest(&held);
         }
         let most = self.reserve.as_ref().map_or(self.ceiling, |reserve| reserve.watts);
         self.excess = Some(report.enforced).filter(|enforced| *enforced > most && rules.hold(Rule::ReadBackCounts));
@@ -155,21 +156,89 @@ pub(super) struct Room {
     pub reboots: usize,
 }
 
-/// The first cap, from the top, at which the sum does not fit.
+/// A cap at which the sum does not fit: the full one, the first from the top that there is a row for, or one between them where
+/// a child's watts end before its row.
 pub(super) fn shortage(all: &[Charge], room: Room, rules: Rules) -> Option<Shortage> {
     let counts = rules.hold(Rule::SafeCountsInRows);
-    let fits = |cap: Watts, each: &dyn Fn(&Figures) -> Watts, reboots: usize| {
-        let worst: Vec<Watts> = all.iter().map(|charge| each(&charge.figures)).collect();
-        let mut rises: Vec<Watts> = all.iter().zip(&worst).map(|(charge, worst)| charge.ceiling - *worst).collect();
+    let whole = |watts: Watts| i128::from(watts.0) * MILLIONTHS;
+    let fits = |cap: Watts, each: &dyn Fn(&Figures) -> i128, reboots: usize| {
+        let worst: Vec<i128> = all.iter().map(|charge| each(&charge.figures)).collect();
+        let mut rises: Vec<i128> =
+            all.iter().zip(&worst).map(|(charge, worst)| whole(charge.ceiling) - worst).collect();
         rises.sort_unstable_by(|a, b| b.cmp(a));
-        let rebooted: Watts = rises.into_iter().take(reboots).filter(|rise| *rise > Watts::ZERO).sum();
-        let sum = worst.into_iter().sum::<Watts>() + room.always + rebooted;
-        (sum > cap).then_some(Shortage { cap, sum })
+        let rebooted: i128 = rises.into_iter().take(reboots).filter(|rise| *rise > 0).sum();
+        let sum = worst.into_iter().sum::<i128>() + whole(room.always) + rebooted;
+        let up = -(-sum).div_euclid(MILLIONTHS);
+        (sum > whole(cap)).then(|| Shortage { cap, sum: Watts(i64::try_from(up).unwrap_or(i64::MAX)) })
     };
     let at_rows = if rules.hold(Rule::RebootReserveInEveryRow) { room.reboots } else { 0 };
-    let mut caps: Vec<Watts> = all.iter().flat_map(|charge| charge.figures.caps()).collect();
+    let rows = falling(all.iter().flat_map(|charge| charge.figures.caps()));
+    let bends = falling(all.iter().flat_map(|charge| charge.figures.bends()));
+    let lowest = rows.last().copied();
+    let mut bends = bends.into_iter().filter(|cap| lowest.is_some_and(|lowest| *cap > lowest));
+    fits(room.now, &|figures| whole(figures.watts), room.reboots)
+        .or_else(|| {
+            rows.into_iter().find_map(|cap| fits(cap, &|figures| whole(figures.worst_at(cap, counts)), at_rows))
+        })
+        .or_else(|| bends.find_map(|cap| fits(cap, &|figures| figures.fine_at(cap, counts), at_rows)))
+}
+
+fn falling(caps: impl Iterator<Item = Watts>) -> Vec<Watts> {
+    let mut caps: Vec<Watts> = caps.collect();
     caps.sort_unstable_by(|a, b| b.cmp(a));
     caps.dedup();
-    fits(room.now, &|figures| figures.watts, room.reboots)
-        .or_else(|| caps.into_iter().find_map(|cap| fits(cap, &|figures| figures.worst_at(cap, counts), at_rows)))
+    caps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Row;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn where_a_step_has_come_the_sum_is_looked_at_between_the_rows_too() {
+        let row = |cap, watts| Row { cap: Watts(cap), watts: Watts(watts) };
+        let of = |watts, rows| Figures { watts: Watts(watts), rows, floor: Watts(0), safe: Watts(0) };
+        // 10 at the full cap, of which a step has taken 5 for good: at half the cap it still acts on 5
+        let stepped = of(5, vec![row(10, 10), row(0, 0)]);
+        let other = of(5, vec![row(10, 5), row(0, 0)]);
+        let charge = |figures| Charge { figures, ceiling: Watts(10) };
+        let room = Room { now: Watts(10), always: Watts(0), reboots: 0 };
+        let short = shortage(&[charge(stepped), charge(other)], room, Rules::ALL);
+        assert_eq!(short, Some(Shortage { cap: Watts(6), sum: Watts(8) }));
+    }
+
+    /// Rows that are steep, over watts that a step may have lowered.
+    fn steep() -> impl Strategy<Value = Figures> {
+        (1..14_i64, 0..20_i64, 0..12_i64, 0..3_i64, 0..3_i64).prop_map(|(watts, top, middle, low, safe)| {
+            let row = |cap, watts| Row { cap: Watts(cap), watts: Watts(watts) };
+            let rows = vec![row(20, top), row(12, middle.min(top)), row(4, low.min(middle).min(top))];
+            Figures { watts: Watts(watts), floor: rows[2].watts, rows, safe: Watts(safe) }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_at_the_corners_fits_at_every_cap(
+            all in proptest::collection::vec((steep(), 0..16_i64), 1..4),
+            now in 18..24_i64,
+            reboots in 0..2_usize,
+        ) {
+            let all: Vec<Charge> =
+                all.into_iter().map(|(figures, ceiling)| Charge { figures, ceiling: Watts(ceiling) }).collect();
+            let room = Room { now: Watts(now), always: Watts(1), reboots };
+            if shortage(&all, room, Rules::ALL).is_none() {
+                let lowest = all.iter().flat_map(|charge| charge.figures.caps()).min().unwrap_or(room.now);
+                for cap in lowest.0..=now {
+                    let worst = |charge: &Charge| charge.figures.at(Watts(cap)).max(charge.figures.safe.min(charge.figures.watts));
+                    let mut rises: Vec<i64> = all.iter().map(|charge| (charge.ceiling - worst(charge)).0.max(0)).collect();
+                    rises.sort_unstable();
+                    let rebooted: i64 = rises.iter().rev().take(reboots).sum();
+                    let sum = all.iter().map(worst).sum::<Watts>().0 + 1 + rebooted;
+                    prop_assert!(sum <= cap, "{sum} at {cap}");
+                }
+            }
+        }
+    }
 }

@@ -251,8 +251,11 @@ impl Node {
         let enforced = self.read_back.unwrap_or(self.in_force);
         let held = self.kept.held.as_ref();
         let obeyed = self.read_back.is_some_and(|enforced| enforced <= self.in_force);
-        let passed = held
-            .map_or(0, |held| held.steps.iter().filter(|(at, watts)| *at <= now && self.in_force <= *watts).count());
+        // one that comes after the end takes nothing: a renewal may lift what has ended
+        let has_come = |held: &Held, at: BootMillis| at <= now && at < held.ends;
+        let passed = held.map_or(0, |held| {
+            held.steps.iter().filter(|(at, watts)| has_come(held, *at) && self.in_force <= *watts).count()
+        });
         Report {
             beat: Beat { instance: self.instance, number: self.number },
             acknowledged: held.filter(|_| obeyed).map_or(0, |held| held.sequence),

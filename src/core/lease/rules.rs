@@ -50,6 +50,9 @@ pub enum Rule {
     /// A node takes no lease from a read that was sent before its last heartbeat. Without: a ledger is restored, the heartbeat
     /// says to the new one what the node holds, and then an answer of the lost one arrives that allows more.
     ReadAfterHeartbeat,
+    /// What is written without a look at the sums, renewals too, is within the reserve and within the lease before, their steps
+    /// included; more waits for the sums. Without: a step has come, its watts are given away, and a renewal begins anew above it.
+    RenewalIsNoRaise,
     /// Room is kept for nodes that come back from a reboot at their ceiling, at every row.
     RebootReserveInEveryRow,
 }

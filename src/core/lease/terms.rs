@@ -1,6 +1,6 @@
 //! What passes between a domain's ledger and its children.
 
-use super::Figures;
+use super::{Figures, Rule, Rules};
 use crate::units::{BootMillis, Millis, Watts};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,33 @@ pub struct Lease {
     pub answers: Beat,
     /// The domain's cap under which it was written.
     pub cap: Cap,
+}
+
+impl Lease {
+    /// The lowest of its steps, where a new lease over `watts` that answers `beat` may have forgotten one that is still to come;
+    /// none where each is kept.
+    ///
+    /// Steps count from the answered heartbeat, so those of two leases can be told apart only where both answer the same.
+    /// One that comes after the end of the lease never comes.
+    pub(super) fn forgotten(&self, watts: Watts, steps: &[Step], beat: Beat) -> Option<Watts> {
+        let lower = || self.steps.iter().filter(|old| old.after < self.life && old.watts < watts);
+        let is_kept = |old: &Step| {
+            beat == self.answers && steps.iter().any(|new| new.after <= old.after && new.watts <= old.watts)
+        };
+        if lower().all(is_kept) { None } else { lower().map(|old| old.watts).min() }
+    }
+}
+
+impl Report {
+    /// The figures that it acts on, less what steps that were read back have taken for good: it goes up from there only by a
+    /// new lease.
+    pub(super) fn acts_on(&self, rules: Rules) -> Option<Figures> {
+        let mut held = self.held.clone()?;
+        if self.steps_passed > 0 && rules.hold(Rule::RenewalIsNoRaise) {
+            held.watts = held.watts.min(self.enforced);
+        }
+        Some(held)
+    }
 }
 
 /// What a child says of itself with each heartbeat.
