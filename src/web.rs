@@ -52,6 +52,8 @@ pub struct Metrics {
     pub writes: Family<OutcomeLabel, Counter>,
     /// What the checker refused of our own plans.
     pub refused_plans: Counter,
+    /// What the checker refused of our own leases.
+    pub refused_ledgers: Counter,
     /// Seconds that a cycle took.
     pub cycle: Histogram,
     /// Is this controller the leader?
@@ -69,6 +71,7 @@ impl Default for Metrics {
             workloads: Family::default(),
             writes: Family::default(),
             refused_plans: Counter::default(),
+            refused_ledgers: Counter::default(),
             cycle: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
             leader: Gauge::default(),
             ready: AtomicBool::new(false),
@@ -91,6 +94,11 @@ impl Default for Metrics {
             "refused_plans",
             "Notes of the checker on our own plans; any is a fault of Heliotrope",
             metrics.refused_plans.clone(),
+        );
+        registry.register(
+            "refused_ledgers",
+            "Faults that the checker found in our own leases, which were not written; any is a fault of Heliotrope",
+            metrics.refused_ledgers.clone(),
         );
         registry.register("cycle_seconds", "How long a cycle took, its writes included", metrics.cycle.clone());
         registry.register("leader", "1 where this controller acts", metrics.leader.clone());

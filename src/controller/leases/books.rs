@@ -10,6 +10,7 @@ use crate::controller::snapshot::Snapshot;
 use crate::core::divide::Claim;
 use crate::core::domain::DomainId;
 use crate::core::lease::{Above, Allotted, Cap, Child, Facts, Figures, Lease, Report, Rules, Terms, allot};
+use crate::core::lease::{Fault, check};
 use crate::units::{Millis, Watts};
 use crate::workloads::job;
 use std::collections::BTreeMap;
@@ -86,6 +87,8 @@ pub struct Decided {
     pub wishes: Wishes,
     /// The facts it was decided on.
     pub facts: Facts,
+    /// What the checker refuses of it: it is not to be written. Empty, or there is a fault in Heliotrope that must be told.
+    pub faults: Vec<Fault<ChildKey>>,
 }
 
 /// All domains that are leased in, parents before children.
@@ -243,7 +246,8 @@ impl Books {
             let too_much = allowed.zip(enforced).is_some_and(|(allowed, enforced)| enforced > allowed);
             memory.enforces(&key.name, too_much, seen.now);
         }
-        Decided { allotted, wishes: made, facts }
+        let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
+        Decided { allotted, wishes: made, facts, faults }
     }
 }
 

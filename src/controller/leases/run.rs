@@ -155,6 +155,13 @@ impl Granting {
                 shown.domains.insert(book.domain.clone(), told);
                 decided
             };
+            for fault in &decided.faults {
+                self.metrics.refused_ledgers.inc();
+                tracing::error!(domain = book.domain, %fault, "leases break a rule and are not written. This is a fault of ours");
+            }
+            if !decided.faults.is_empty() {
+                continue; // nor is anything below it: it is not in what is spendable
+            }
             spendable.insert(book.domain.clone(), decided.allotted.spendable);
             if decided.allotted.changed {
                 let spec = PowerAllotmentSpec::of(&decided.allotted.ledger, decided.allotted.spendable);
