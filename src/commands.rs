@@ -10,6 +10,7 @@ mod demo;
 mod logs;
 mod output;
 mod simulate;
+mod uninstall_check;
 
 use clap::Subcommand;
 
@@ -30,6 +31,8 @@ pub enum Command {
     Agent(agent::Agent),
     /// On a node: set the limits of its GPUs as the agent orders, and let them fall when nobody renews them.
     Actuator(actuator::Actuator),
+    /// Say whether Heliotrope may be uninstalled: not while a root domain enforces, or watts are leased.
+    UninstallCheck(uninstall_check::UninstallCheck),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -78,6 +81,7 @@ impl Command {
             Self::Release(release) => release.run(),
             Self::Agent(agent) => agent.run(),
             Self::Actuator(actuator) => actuator.run(),
+            Self::UninstallCheck(check) => check.run(),
             Self::Crds(crds) => crds.run(),
         }
     }

@@ -91,6 +91,8 @@ fn the_controller_may_do_what_it_does_and_nothing_more() {
         heliotrope.dev/llmworkloads create\n heliotrope.dev/llmworkloads/status patch
         heliotrope.dev/powerdomains get\n heliotrope.dev/powerdomains list\n heliotrope.dev/powerdomains watch
         heliotrope.dev/powerdomains/status update\n heliotrope.dev/powerdomains/status patch
+        heliotrope.dev/nodepowers get\n heliotrope.dev/nodepowers list\n heliotrope.dev/nodepowers watch
+        heliotrope.dev/powerallotments list
         scheduling.k8s.io/priorityclasses get\n scheduling.k8s.io/priorityclasses list
         scheduling.k8s.io/priorityclasses watch
     ");
@@ -106,6 +108,37 @@ fn the_controller_may_do_what_it_does_and_nothing_more() {
     let bound = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding"));
     let roles: Vec<&str> = bound.map(|binding| binding["roleRef"]["name"].as_str().unwrap()).collect();
     assert_eq!(roles, ["heliotrope-controller", "heliotrope-controller"]);
+}
+
+#[test]
+fn with_agents_it_may_lease_and_they_may_report() {
+    let plain = rendered(&[]);
+    let objects = rendered(&["--set", "config.agents=true"]);
+    let role = |objects: &[Value]| rights(one(objects, "ClusterRole", "heliotrope-controller"));
+    let more: BTreeSet<String> = role(&objects).difference(&role(&plain)).cloned().collect();
+    let leases = set("
+        heliotrope.dev/powerallotments create\n heliotrope.dev/powerallotments update
+        heliotrope.dev/powerallotments patch\n heliotrope.dev/powerallotments delete
+        heliotrope.dev/nodepowers create\n heliotrope.dev/nodepowers patch\n heliotrope.dev/nodepowers delete
+        /nodes patch
+    ");
+    assert_eq!(more, leases);
+    let agent = set("
+        heliotrope.dev/powerdomains get\n heliotrope.dev/powerdomains list\n heliotrope.dev/powerdomains watch
+        heliotrope.dev/powerallotments get\n heliotrope.dev/powerallotments list\n heliotrope.dev/powerallotments watch
+        heliotrope.dev/curtailmentevents get\n heliotrope.dev/curtailmentevents list
+        heliotrope.dev/curtailmentevents watch
+        heliotrope.dev/nodepowers get\n heliotrope.dev/nodepowers list\n heliotrope.dev/nodepowers watch
+        heliotrope.dev/nodepowers/status get\n heliotrope.dev/nodepowers/status update
+        heliotrope.dev/nodepowers/status patch
+    ");
+    assert_eq!(rights(one(&objects, "ClusterRole", "heliotrope-agent")), agent);
+    let policy = one(&objects, "ValidatingAdmissionPolicy", "heliotrope-own-node-only");
+    assert_eq!(policy["spec"]["failurePolicy"], "Fail", "what can't be judged is not acknowledged");
+    assert!(
+        !kinds(&plain).contains(&"DaemonSet")
+            && plain.iter().all(|object| object["metadata"]["name"] != "heliotrope-agent")
+    );
 }
 
 #[test]
