@@ -10,7 +10,7 @@ demo:        ## simulates a day of an illustrative site, prints the table and wr
 test:        ## everything: format, lints, licences, drift, all tests; ends with `N passed, N failed`
 	@bash tests/run.sh
 
-model-check: ## the lease protocol's models at large sizes (some 20 minutes, up to 8 GiB); writes docs/model-check.log.md
+model-check: ## the lease protocol's models at large sizes (some ten minutes, up to 8 GiB); writes docs/model-check.log.md
 	@bash tests/model-check.sh
 
 crds:          ## writes the CustomResourceDefinitions anew, here and in the chart

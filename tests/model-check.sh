@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The large models of the lease protocol, one after the other on one thread, so that their counts repeat; writes what they
-# found to docs/model-check.log.md. Each may take ten minutes and 8 GiB; all of them take some twenty minutes.
+# found to docs/model-check.log.md. Each may take ten minutes and 8 GiB; all of them together take some ten minutes.
 # MODEL_TESTS names a test program that is built already, MODEL_SECONDS another limit for each.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -45,8 +45,10 @@ where
     println!("{name}: {states} states, {} steps: {events:?}", events.len());
 }
 
+type FoundPath<M> = Option<Path<<M as Model>::State, <M as Model>::Action>>;
+
 /// The shortest path to too many watts, and how many states were searched for it.
-fn shortest<M>(site: M) -> (usize, Option<Path<M::State, M::Action>>)
+fn shortest<M>(site: M) -> (usize, FoundPath<M>)
 where
     M: Model + Send + Sync + 'static,
     M::State: std::fmt::Debug + std::hash::Hash + Clone + Send + Sync + PartialEq,
@@ -57,7 +59,7 @@ where
 }
 
 /// A path to too many watts, now or if the cap fell.
-fn above<M>(checker: &impl Checker<M>) -> Option<Path<M::State, M::Action>>
+fn above<M>(checker: &impl Checker<M>) -> FoundPath<M>
 where
     M: Model,
     M::State: std::fmt::Debug + std::hash::Hash + Clone + PartialEq,

@@ -133,7 +133,7 @@ pub struct State {
     prepared: Vec<Option<(u64, Arc<Ledger<u8>>)>>,
     pub nodes: Vec<Place>,
     /// What was written last when it was made, and the objects of then.
-    backup: Option<(usize, Arc<Ledger<u8>>, Vec<Option<Report>>)>,
+    backup: Option<Backup>,
     /// What was written after it, and is no more.
     lost: Vec<Arc<Ledger<u8>>>,
     writes: u8,
@@ -143,6 +143,8 @@ pub struct State {
     reloads: u8,
     restores: u8,
 }
+
+type Backup = (usize, Arc<Ledger<u8>>, Vec<Option<Report>>);
 
 /// A node with its hardware.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
