@@ -6,7 +6,7 @@
 mod cel_cases;
 
 use cel_cases::{cases, changes_of_events, event, object};
-use heliotrope::api::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, PowerDomain};
+use heliotrope::api::{AcceleratorProfile, CurtailmentEvent, GridSignal, LLMWorkload, NodePower, PowerDomain};
 use serde_json::json;
 
 #[test]
@@ -19,6 +19,7 @@ fn every_rule_accepts_what_keeps_it_and_refuses_what_breaks_it() {
             "AcceleratorProfile" => serde_json::from_value::<AcceleratorProfile>(object).unwrap().validate_cel(),
             "LLMWorkload" => serde_json::from_value::<LLMWorkload>(object).unwrap().validate_cel(),
             "CurtailmentEvent" => serde_json::from_value::<CurtailmentEvent>(object).unwrap().validate_cel(),
+            "NodePower" => serde_json::from_value::<NodePower>(object).unwrap().validate_cel(),
             other => panic!("no kind {other}"),
         };
         let said = verdict.err().map(|errors| errors.to_string());

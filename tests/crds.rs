@@ -47,7 +47,9 @@ fn every_field_is_described_bounded_and_named_as_kubernetes_names() {
         let kind = crd["spec"]["names"]["kind"].as_str().unwrap().to_owned();
         let version = &crd["spec"]["versions"][0];
         let root = &version["schema"]["openAPIV3Schema"];
-        assert!(version["subresources"]["status"].is_object(), "{kind} has no status subresource");
+        // an allotment is one object that is swapped whole: nobody reports in it
+        let has_status = version["subresources"]["status"].is_object();
+        assert_eq!(has_status, kind != "PowerAllotment", "{kind}");
         assert!(version["additionalPrinterColumns"].as_array().unwrap().len() <= 6, "{kind} has too many columns");
         assert_eq!(crd["spec"]["names"]["shortNames"].as_array().map(Vec::len), Some(1), "{kind}");
         assert!(!root["description"].as_str().unwrap().starts_with("Auto-generated"), "{kind}");

@@ -41,6 +41,7 @@ pub fn cases() -> Vec<Case> {
     accelerator_profiles(&mut cases);
     llm_workloads(&mut cases);
     curtailment_events(&mut cases);
+    node_powers(&mut cases);
     cases.0
 }
 
@@ -76,6 +77,17 @@ fn power_domains(cases: &mut Cases) {
         |idle: i64, max: i64| json!({"nodeClasses": [{"name": "dgx", "hostIdleWatts": idle, "hostMaxWatts": max}]});
     cases.accepted(kind, domain(class(800, 4600)));
     cases.refused(kind, domain(class(4600, 800)), "hostMaxWatts is below hostIdleWatts");
+    cases.accepted(kind, domain(json!({"lowestCapWatts": 34000, "contactSeconds": 25, "correctionTimeSeconds": 30})));
+    cases.refused(kind, domain(json!({"lowestCapWatts": 34001})), "lowestCapWatts is above capWatts");
+    let late = json!({"contactSeconds": 30, "correctionTimeSeconds": 30});
+    cases.refused(kind, domain(late), "contactSeconds must be below correctionTimeSeconds");
+}
+
+fn node_powers(cases: &mut Cases) {
+    let kind = "NodePower";
+    let node = |host: i64| json!({"domain": "row-1", "accelerators": 8, "ceilingWatts": 4200, "hostMaxWatts": host});
+    cases.accepted(kind, node(1000));
+    cases.refused(kind, node(4201), "ceilingWatts is below hostMaxWatts");
 }
 
 fn grid_signals(cases: &mut Cases) {
