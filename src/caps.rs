@@ -85,21 +85,21 @@ pub struct Level<'a> {
 /// # Errors
 /// What of the chain is not known, so that nothing can be said.
 pub fn along(chain: &[Level<'_>], events: &[CurtailmentEvent], now: Moment) -> Result<Watts, String> {
-    let mut above: Option<Watts> = None;
+    let mut above: Option<(&str, Watts)> = None;
     for level in chain {
         let name = level.domain.metadata.name.as_deref().unwrap_or_default();
         let own =
             behind_losses(&level.domain.spec, at(level.domain, events, now).map_err(|why| format!("{name}: {why}"))?);
         let granted = match above {
             None => own,
-            Some(cap) => level
+            Some((parent, cap)) => level
                 .allotment
-                .and_then(|allotment| allotment.spends_at(cap))
+                .and_then(|allotment| allotment.spends_at(parent, cap))
                 .ok_or_else(|| format!("{name} has accepted nothing of the domain above it yet"))?,
         };
-        above = Some(own.min(granted));
+        above = Some((name, own.min(granted)));
     }
-    above.ok_or_else(|| "the chain is empty".to_owned())
+    above.map(|(_, cap)| cap).ok_or_else(|| "the chain is empty".to_owned())
 }
 
 /// What one event orders, in absolute watts.

@@ -12,6 +12,7 @@ use heliotrope::caps::{self, Level};
 use heliotrope::controller::leases::books::{Books, Seen};
 use heliotrope::controller::leases::memory::Memory;
 use heliotrope::controller::leases::nodes::{Write, writes};
+use heliotrope::controller::leases::view::Leases;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::core::chance::random;
@@ -311,15 +312,19 @@ impl World {
             assert_eq!(decided.faults, [], "{} at {} s", book.domain, self.second);
             spendable.insert(book.domain.clone(), decided.allotted.spendable);
             if decided.allotted.changed {
-                let spec = PowerAllotmentSpec::of(&decided.allotted.ledger, decided.allotted.spendable);
+                let spec = PowerAllotmentSpec::of(
+                    &decided.allotted.ledger,
+                    book.parent.as_deref(),
+                    decided.allotted.spendable,
+                );
                 // what is written is what is read
-                assert_eq!(spec.ledger(), decided.allotted.ledger);
+                assert_eq!(spec.ledger(book.parent.as_deref()), decided.allotted.ledger);
                 self.memory.wrote(&book.domain, "uid", spec.sequence);
                 store.allotments.insert(book.domain.clone(), spec);
                 store.version += 1;
             }
         }
-        let wanted = writes(&seen!(), &self.memory);
+        let wanted = writes(&seen!(), &self.memory, &Leases::default());
         for write in wanted {
             match write {
                 Write::Make(power) => {

@@ -31,6 +31,9 @@ pub const GPU: &str = "nvidia.com/gpu";
 pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 /// The taint of a node whose agent does not report, or holds no lease yet: nothing new is scheduled onto it.
 pub const AGENT_NOT_READY: &str = "heliotrope.dev/agent-not-ready";
+/// The taint of a node in a domain that is above its cap for longer than its correction time, where its exceptionAction is
+/// Cordon.
+pub const OVER_CAP: &str = "heliotrope.dev/over-cap";
 /// On a NodePower: what the node can draw at most by proof (a BMC's reading, its power is off, a meter), in watts. It counts as
 /// long as its agent says nothing.
 pub const FENCED: &str = "heliotrope.dev/fenced-watts";

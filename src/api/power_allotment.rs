@@ -177,6 +177,9 @@ pub struct LeaseStep {
 #[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AcceptedLease {
+    /// The domain above that it is of.
+    #[schemars(length(min = 1, max = 253))]
+    pub from: String,
     /// The lease, in this domain's own watts: its overhead is taken off.
     pub lease: ChildLease,
     /// The newest such lease that all that is reserved here fits under.
@@ -219,15 +222,20 @@ impl PowerAllotmentSpec {
         self.children.iter().find(|child| child.kind == key.kind && child.name == key.name)
     }
 
-    /// What this domain may draw while the one above may draw `cap`; none where it accepted nothing.
+    /// What this domain may draw while the one above it, `parent`, may draw `cap`; none where it accepted nothing of that one.
     #[must_use]
-    pub fn spends_at(&self, cap: Watts) -> Option<Watts> {
-        self.accepted.as_ref().map(|accepted| Figures::from(&accepted.lease.figures).at(cap))
+    pub fn spends_at(&self, parent: &str, cap: Watts) -> Option<Watts> {
+        self.accepted_from(parent).map(|accepted| Figures::from(&accepted.lease.figures).at(cap))
     }
 
-    /// As the ledger of the protocol.
+    fn accepted_from(&self, parent: &str) -> Option<&AcceptedLease> {
+        self.accepted.as_ref().filter(|accepted| accepted.from == parent)
+    }
+
+    /// As the ledger of the protocol. What was accepted of another domain than `parent` counts for nothing: the counts of two
+    /// ledgers have nothing to do with each other.
     #[must_use]
-    pub fn ledger(&self) -> Ledger<ChildKey> {
+    pub fn ledger(&self, parent: Option<&str>) -> Ledger<ChildKey> {
         let entry = |child: &ChildAllotment| {
             let key = ChildKey { kind: child.kind, name: child.name.clone() };
             let entry = Entry {
@@ -241,7 +249,7 @@ impl PowerAllotmentSpec {
         Ledger {
             sequence: counted(self.sequence),
             entries: self.children.iter().map(entry).collect(),
-            accepted: self.accepted.as_ref().map(|accepted| Accepted {
+            accepted: parent.and_then(|parent| self.accepted_from(parent)).map(|accepted| Accepted {
                 lease: (&accepted.lease).into(),
                 acknowledged: counted(accepted.acknowledged_sequence),
             }),
@@ -250,7 +258,7 @@ impl PowerAllotmentSpec {
 
     /// A ledger of the protocol as what is written. Limits of single accelerators are left out.
     #[must_use]
-    pub fn of(ledger: &Ledger<ChildKey>, spendable: Watts) -> Self {
+    pub fn of(ledger: &Ledger<ChildKey>, parent: Option<&str>, spendable: Watts) -> Self {
         let child = |(key, entry): (&ChildKey, &Entry)| ChildAllotment {
             kind: key.kind,
             name: key.name.clone(),
@@ -263,7 +271,8 @@ impl PowerAllotmentSpec {
         Self {
             sequence: count(ledger.sequence),
             spendable_watts: spendable.0,
-            accepted: ledger.accepted.as_ref().map(|accepted| AcceptedLease {
+            accepted: ledger.accepted.as_ref().zip(parent).map(|(accepted, parent)| AcceptedLease {
+                from: parent.to_owned(),
                 lease: (&accepted.lease).into(),
                 acknowledged_sequence: count(accepted.acknowledged),
             }),

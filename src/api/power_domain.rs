@@ -246,6 +246,13 @@ pub struct PowerDomainStatus {
     /// What its nodes draw by their agents' word, with the baseline, in watts: hosts and what is not known at their highest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn_watts: Option<i64>,
+    /// How long it takes to come under a cap that fell, in 99 of the last 100 cases of a day, in milliseconds, as the controller
+    /// saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reaction_p99_millis: Option<i64>,
+    /// Watts above the cap times seconds, outside the correction time, since the controller began to lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watt_seconds_over: Option<i64>,
     /// Workloads that run in this domain.
     pub running_workloads: Option<i32>,
     /// Workloads that wait to run in it.

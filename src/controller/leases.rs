@@ -12,12 +12,16 @@
 //! - [`wish`]: what each child is to have, at each cap
 //! - [`memory`]: who was heard, what was written, how fast it may rise
 //! - [`nodes`]: the NodePower of each node, and its taint
+//! - [`watchdog`]: is a domain under its cap, and how fast does it come there
 //! - [`view`]: what people see of it
+//! - [`exception`]: what is done where a domain stays above its cap
 //! - [`run`]: the loop itself: reads and writes
 
 pub mod books;
+pub mod exception;
 pub mod memory;
 pub mod nodes;
 pub mod run;
 pub mod view;
+pub mod watchdog;
 pub mod wish;

@@ -8,6 +8,7 @@ use super::curtail::order_of_unparsed;
 use super::enforce::{Pace, enforce};
 use super::events::Events;
 use super::leader::{Candidate, HOLDS};
+use super::leases::exception;
 use super::leases::view::Leases;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
@@ -190,7 +191,10 @@ impl Controller {
         world.problem.thorough = thorough;
         self.supplies.clone_from(&world.problem.supplies);
         let mut decided = cycle(&world.problem, &Heliotrope, self.config.stop_lead());
-        by_leases(&mut decided, &world, snapshot.leases.as_ref());
+        if let Some(leases) = &snapshot.leases {
+            by_leases(&mut decided, &world, leases);
+            exception::stop(&world, leases, &mut decided);
+        }
         if thorough {
             self.thorough_at = Some(now);
         }
@@ -292,10 +296,10 @@ impl Controller {
 }
 
 /// Where watts are leased, what can be drawn is what the leases allow, whatever workloads were granted.
-fn by_leases(decided: &mut Cycle, world: &World, leases: Option<&Leases>) {
+fn by_leases(decided: &mut Cycle, world: &World, leases: &Leases) {
     for figures in &mut decided.domains {
         let name = &world.site.tree.get(figures.domain).spec.name;
-        if let Some(leases) = leases.and_then(|leases| leases.domains.get(name)) {
+        if let Some(leases) = leases.domains.get(name) {
             figures.committed = leases.committed;
         }
     }

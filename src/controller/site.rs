@@ -431,7 +431,8 @@ fn is_open(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
     let spec = node.spec.as_ref();
-    let is_gated = |taint: &Taint| taint.key == crate::api::labels::AGENT_NOT_READY;
+    let ours = [crate::api::labels::AGENT_NOT_READY, crate::api::labels::OVER_CAP];
+    let is_gated = |taint: &Taint| ours.contains(&taint.key.as_str());
     let gated = spec.and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| taints.iter().any(is_gated));
     ready && !gated && spec.and_then(|spec| spec.unschedulable) != Some(true)
 }

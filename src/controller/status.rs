@@ -188,7 +188,15 @@ pub fn domain(
         of_leases(&mut status, leases, cap, generation, now);
     }
     let set = &mut status.conditions;
-    conditions::set(set, WITHIN_CAP, within, if within { "UnderCap" } else { "CapPassed" }, &text, generation, now);
+    let (reason, text) = match leases.and_then(|leases| leases.over) {
+        None => (if within { "UnderCap" } else { "CapPassed" }, text),
+        Some((over, action)) => (
+            "CorrectionTimePassed",
+            format!("{text}; by its nodes' word {over} over it for longer than its correction time: {action:?}"),
+        ),
+    };
+    let within = within && reason == "UnderCap";
+    conditions::set(set, WITHIN_CAP, within, reason, &text, generation, now);
     let steps = &world.site.tree.get(id).spec.cap;
     status.effective_cap_watts = Some(cap.0);
     status.effective_cap_until = steps.next_change(now).and_then(time);
@@ -196,7 +204,7 @@ pub fn domain(
     let low = steps.pieces(now, now + world.problem.horizon).find(|(_, _, cap)| *cap < figures.idle);
     let (reason, text) = feasible(domain, &world.site, figures.idle, low, now);
     let (reason, text, is_feasible) = match leases.and_then(|leases| leases.infeasible.clone()) {
-        Some(why) if low.is_none() => ("SafeLimitsOverLowestCap", why, false),
+        Some(why) if low.is_none() => ("LeasesCanNotHold", why, false),
         _ => (reason, text, low.is_none()),
     };
     conditions::set(&mut status.conditions, FEASIBLE, is_feasible, reason, &text, generation, now);
@@ -226,6 +234,8 @@ fn of_leases(status: &mut PowerDomainStatus, leases: &DomainLeases, cap: Watts, 
     // in fiftieths of the cap, rounded up: it must not be written each second
     let grain = (cap.0 / 50).max(1);
     status.drawn_watts = Some(leases.drawn.0.saturating_add(grain - 1) / grain * grain);
+    status.reaction_p99_millis = leases.reaction_p99.and_then(|p99| i64::try_from(p99.0).ok());
+    status.watt_seconds_over = Some(leases.watt_seconds_over);
     let silent = leases.silent.len();
     let all = format!("{} of {} nodes report", leases.nodes - silent, leases.nodes);
     let (reason, text) = match leases.silent.as_slice() {

@@ -2,6 +2,7 @@
 //! Objects in, values out.
 
 use super::memory::Memory;
+use super::watchdog::Barks;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, wishes};
 use crate::api::{ChildKey, ChildKind, LeaseFigures, NodePower, PowerAllotmentSpec, PowerDomain, labels};
 use crate::caps::behind_losses;
@@ -9,7 +10,7 @@ use crate::controller::site::{Device, Site, SiteNode, device, device_idle};
 use crate::controller::snapshot::Snapshot;
 use crate::core::divide::Claim;
 use crate::core::domain::DomainId;
-use crate::core::lease::{Above, Allotted, Cap, Child, Facts, Figures, Lease, Report, Rules, Terms, allot};
+use crate::core::lease::{Above, Allotted, Cap, Child, Facts, Figures, Lease, Ledger, Report, Rules, Terms, allot};
 use crate::core::lease::{Fault, check};
 use crate::units::{Millis, Watts};
 use crate::workloads::job;
@@ -17,6 +18,10 @@ use std::collections::BTreeMap;
 
 /// A node is silent after so long without a report: three heartbeats.
 pub const SILENT: Millis = Millis(60_000);
+
+/// How long a domain may draw more after its cap has fallen where it does not say, in seconds: the shortest that supply
+/// equipment was seen to stand at 125 % (RELIABILITY §2).
+const CORRECTION: u64 = 30;
 
 /// All that is looked at.
 #[derive(Debug)]
@@ -62,6 +67,8 @@ pub struct Book {
     full: Watts,
     lowest: Watts,
     ramp: Option<Watts>,
+    /// How long it may draw more after its cap has fallen.
+    pub correction: Millis,
     children: BTreeMap<ChildKey, Kid>,
 }
 
@@ -78,6 +85,21 @@ struct Kid {
     stuck: Option<(Watts, Figures)>,
 }
 
+impl Kid {
+    /// One that draws nothing here any more.
+    fn gone() -> Self {
+        Self {
+            claim: Claim::sum([]),
+            ceiling: Watts::ZERO,
+            report: None,
+            is_heard: false,
+            fenced: Some(Watts::ZERO),
+            leaves: true,
+            stuck: None,
+        }
+    }
+}
+
 /// What was decided of one domain.
 #[derive(Debug, Clone)]
 pub struct Decided {
@@ -87,6 +109,8 @@ pub struct Decided {
     pub wishes: Wishes,
     /// The facts it was decided on.
     pub facts: Facts,
+    /// Is it under its cap, and how fast does it come there?
+    pub barks: Barks,
     /// What the checker refuses of it: it is not to be written. Empty, or there is a fault in Heliotrope that must be told.
     pub faults: Vec<Fault<ChildKey>>,
 }
@@ -121,6 +145,15 @@ impl Books {
             let key = ChildKey::domain(&books.list[at].domain);
             books.list[above].children.insert(key, kid);
         }
+        for at in 0..books.list.len() {
+            let gone = seen.allotments.get(&books.list[at].domain).into_iter().flat_map(|stored| &stored.children);
+            let gone = gone
+                .filter(|child| child.kind == ChildKind::Domain && has_gone(seen, &books.list[at].domain, &child.name));
+            let gone: Vec<ChildKey> = gone.map(|child| ChildKey::domain(&child.name)).collect();
+            for key in gone.into_iter().filter(|key| !books.list[at].children.contains_key(key)).collect::<Vec<_>>() {
+                books.list[at].children.insert(key, Kid::gone());
+            }
+        }
         books
     }
 
@@ -143,7 +176,7 @@ impl Books {
         let stored = seen.allotments.get(&book.domain);
         // what it charges with its children's words of this moment, those who said nothing at their ceilings
         let heard = stored.map(|stored| {
-            let ledger = stored.ledger();
+            let ledger = stored.ledger(book.parent.as_deref());
             let offered = ledger.accepted.as_ref().map(|accepted| accepted.lease.clone());
             let above = book.parent.as_ref().map(|_| Above { offered, cap: Watts(i64::MAX / 4) });
             let facts = Facts { above, ..book.facts.clone() };
@@ -182,7 +215,8 @@ impl Books {
         above: Option<(&PowerAllotmentSpec, Watts)>,
     ) -> Decided {
         let book = &self.list[at];
-        let ledger = seen.allotments.get(&book.domain).map(PowerAllotmentSpec::ledger).unwrap_or_default();
+        let ledger =
+            seen.allotments.get(&book.domain).map(|stored| stored.ledger(book.parent.as_deref())).unwrap_or_default();
         let mut facts = book.facts.clone();
         if book.mode == Mode::Keep && book.parent.is_some() {
             let offered = above.and_then(|(spec, _)| spec.child(&ChildKey::domain(&book.domain))?.lease.as_ref());
@@ -195,6 +229,8 @@ impl Books {
         let claims: Vec<Claim> = follows.iter().map(|kid| kid.claim).collect();
         let ceilings: Vec<Watts> = follows.iter().map(|kid| kid.ceiling).collect();
         let stuck: Watts = book.children.values().filter_map(|kid| kid.stuck.as_ref()).map(|(holds, _)| *holds).sum();
+        // dry: what could be spent now
+        let dry = allot(&ledger, &facts, &book.plain(), &[], seen.terms, Rules::ALL);
         let made = match book.mode {
             Mode::Release => Wishes {
                 figures: ceilings.iter().map(|ceiling| Figures::flat(*ceiling)).collect(),
@@ -202,8 +238,6 @@ impl Books {
                 safe_sum: ceilings.iter().copied().sum(),
             },
             Mode::Keep => {
-                // dry: what could be spent now
-                let dry = allot(&ledger, &facts, &book.plain(), &[], seen.terms, Rules::ALL);
                 let leased = |entry: &crate::core::lease::Entry| {
                     entry.lease.as_ref().map_or(Watts::ZERO, |lease| lease.figures.watts)
                 };
@@ -236,6 +270,22 @@ impl Books {
                 child.wish = wish.clone();
             }
         }
+        let spendable = dry.spendable;
+        let drawn = book.drawn(&ledger);
+        let barks = match book.mode {
+            // a domain that was offered nothing yet has no cap to be above
+            Mode::Keep if facts.above.as_ref().is_some_and(|above| above.offered.is_none()) => Barks::default(),
+            Mode::Keep => memory.watch(&book.domain, spendable, drawn, book.correction, seen.now),
+            Mode::Release => Barks::default(),
+        };
+        if barks.too_slow {
+            // it is never disarmed, and nothing is raised in it
+            for (key, child) in &mut children {
+                if let Some(lease) = ledger.entries.get(key).and_then(|entry| entry.lease.as_ref()) {
+                    child.wish = lease.figures.lowest(&child.wish);
+                }
+            }
+        }
         let order = book.order();
         let allotted = allot(&ledger, &facts, &children, &order, seen.terms, Rules::ALL);
         for (key, kid) in book.children.iter().filter(|(key, _)| key.kind == ChildKind::Node) {
@@ -247,7 +297,7 @@ impl Books {
             memory.enforces(&key.name, too_much, seen.now);
         }
         let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
-        Decided { allotted, wishes: made, facts, faults }
+        Decided { allotted, wishes: made, facts, barks, faults }
     }
 }
 
@@ -276,6 +326,16 @@ impl Book {
     /// The children's names.
     pub fn children(&self) -> impl Iterator<Item = &ChildKey> {
         self.children.keys()
+    }
+
+    /// What is drawn in it at most by its children's word; of those who were not heard what they may hold.
+    fn drawn(&self, ledger: &Ledger<ChildKey>) -> Watts {
+        let each = |(key, kid): (&ChildKey, &Kid)| match (&kid.report, kid.fenced) {
+            (_, Some(fenced)) => fenced,
+            (Some(report), None) if kid.is_heard => report.enforced,
+            _ => ledger.entries.get(key).map_or(kid.ceiling, |entry| entry.charged().watts),
+        };
+        self.children.iter().map(each).sum::<Watts>() + self.facts.baseline
     }
 
     /// What all its children could draw at most, rated.
@@ -307,6 +367,19 @@ impl Book {
     pub fn enforced(&self, key: &ChildKey) -> Option<Watts> {
         self.children.get(key)?.report.as_ref().map(|report| report.enforced)
     }
+}
+
+/// Does a domain draw nothing any more under one that it hung under once? Its nodes have acknowledged what another one gave
+/// it, or there is neither a node nor a domain of that name left.
+fn has_gone(seen: &Seen<'_>, from: &str, domain: &str) -> bool {
+    let stored = seen.allotments.get(domain);
+    let is_elsewhere = stored
+        .and_then(|stored| stored.accepted.as_ref())
+        .is_some_and(|accepted| accepted.from != from && accepted.acknowledged_sequence > 0);
+    let is_empty = stored.is_none_or(|stored| stored.children.is_empty())
+        && seen.snapshot.domain(domain).is_none()
+        && seen.powers.values().all(|power| power.spec.domain != domain);
+    is_elsewhere || is_empty
 }
 
 /// What a leaf keeps free for reboots when its nodes are at their floors, as the one above sees it.
@@ -363,6 +436,9 @@ fn book(
         full: behind(Watts(spec.cap_watts)),
         lowest: behind(lowest),
         ramp: spec.ramp_up_watts_per_second.map(Watts),
+        correction: Millis(
+            spec.correction_time_seconds.map_or(CORRECTION, |seconds| u64::try_from(seconds).unwrap_or(0)) * 1000,
+        ),
         domain: name,
         children,
     }

@@ -1,6 +1,7 @@
 //! What the loop remembers between two moments. None of it makes anything safe by being there: what is not remembered counts
 //! as not heard.
 
+use super::watchdog::{Barks, Watchdog};
 use crate::api::NodePower;
 use crate::core::lease::Beat;
 use crate::units::{Millis, Watts};
@@ -16,6 +17,8 @@ pub struct Memory {
     ledgers: BTreeMap<String, (String, i64)>,
     /// By domain that may rise only so fast: when it last did.
     raised: BTreeMap<String, Millis>,
+    /// By domain.
+    watchdogs: BTreeMap<String, Watchdog>,
     /// Since when a node has enforced more than its lease allows under the cap in force.
     over: BTreeMap<String, Millis>,
 }
@@ -133,6 +136,11 @@ impl Memory {
     #[must_use]
     pub fn silent_for(&self, node: &str, now: Millis) -> Millis {
         self.nodes.get(node).map_or(Millis(u64::MAX), |heard| Millis(now.0.saturating_sub(heard.at.0)))
+    }
+
+    /// Looks whether a domain is under its cap.
+    pub fn watch(&mut self, domain: &str, cap: Watts, drawn: Watts, correction: Millis, now: Millis) -> Barks {
+        self.watchdogs.entry(domain.to_owned()).or_default().look(cap, drawn, correction, now)
     }
 
     /// Does a node enforce more than its lease allows under the cap in force?

@@ -2,9 +2,10 @@
 //! as values.
 
 use super::memory::Memory;
+use super::view::Leases;
 use super::{books::SILENT, books::Seen};
-use crate::api::labels::{AGENT_NOT_READY, FENCED};
-use crate::api::{FINALIZER, NodePower, NodePowerSpec};
+use crate::api::labels::{AGENT_NOT_READY, FENCED, OVER_CAP};
+use crate::api::{ExceptionAction, FINALIZER, NodePower, NodePowerSpec};
 use crate::controller::site::{SiteNode, device, matches};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::ObjectMeta;
@@ -39,7 +40,7 @@ pub enum Write {
 
 /// What of the nodes is to be written.
 #[must_use]
-pub fn writes(seen: &Seen<'_>, memory: &Memory) -> Vec<Write> {
+pub fn writes(seen: &Seen<'_>, memory: &Memory, leases: &Leases) -> Vec<Write> {
     let mut writes = Vec::new();
     for node in &seen.site.nodes {
         let domain = &seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name;
@@ -82,7 +83,7 @@ pub fn writes(seen: &Seen<'_>, memory: &Memory) -> Vec<Write> {
             writes.push(Write::Remove { name: name.clone() });
         }
     }
-    writes.extend(seen.snapshot.nodes.iter().filter_map(|node| taint(seen, memory, node)));
+    writes.extend(seen.snapshot.nodes.iter().filter_map(|node| taint(seen, memory, leases, node)));
     writes
 }
 
@@ -112,27 +113,35 @@ fn wanted(seen: &Seen<'_>, node: &SiteNode, domain: &str) -> NodePowerSpec {
 }
 
 /// The taints of a node, where they are to change. Only NoSchedule: what runs is never evicted.
-fn taint(seen: &Seen<'_>, memory: &Memory, node: &Node) -> Option<Write> {
+fn taint(seen: &Seen<'_>, memory: &Memory, leases: &Leases, node: &Node) -> Option<Write> {
     let name = node.metadata.name.clone()?;
-    let on_site = seen.site.node(&name);
-    let is_ours = on_site
-        .is_some_and(|node| seen.site.enforced.contains(&seen.site.tree.root_of(seen.site.pools[node.pool].domain)));
+    let domain = seen.site.node(&name).map(|node| seen.site.pools[node.pool].domain);
+    let kept = domain.filter(|domain| seen.site.enforced.contains(&seen.site.tree.root_of(*domain)));
     let works = seen
         .powers
         .get(&name)
         .and_then(|power| power.status.as_ref())
         .is_some_and(|status| status.applied_sequence > 0 && memory.silent_for(&name, seen.now) < SILENT);
+    let is_over = kept.is_some_and(|domain| {
+        seen.site.tree.chain(domain).any(|above| {
+            let leases = leases.domains.get(&seen.site.tree.get(above).spec.name);
+            leases.and_then(|leases| leases.over).is_some_and(|(_, action)| action == ExceptionAction::Cordon)
+        })
+    });
+    let wanted = [(AGENT_NOT_READY, kept.is_some() && !works), (OVER_CAP, is_over)];
     let old = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    let has = old.iter().any(|taint| taint.key == AGENT_NOT_READY && taint.effect == "NoSchedule");
-    let mut taints: Vec<Taint> =
-        old.into_iter().filter(|taint| taint.key != AGENT_NOT_READY || taint.effect != "NoSchedule").collect();
-    match (is_ours && !works, has) {
-        (true, false) => {
-            taints.push(Taint { key: AGENT_NOT_READY.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() });
-        }
-        (false, true) => {}
-        _ => return None,
+    let is = |taint: &Taint, key: &str| taint.key == key && taint.effect == "NoSchedule";
+    if wanted.iter().all(|(key, wanted)| old.iter().any(|taint| is(taint, key)) == *wanted) {
+        return None;
     }
+    let mut taints: Vec<Taint> =
+        old.into_iter().filter(|taint| !wanted.iter().any(|(key, _)| is(taint, key))).collect();
+    let added = wanted.iter().filter(|(_, wanted)| *wanted).map(|(key, _)| Taint {
+        key: (*key).to_owned(),
+        effect: "NoSchedule".to_owned(),
+        ..Taint::default()
+    });
+    taints.extend(added);
     Some(Write::Taint { name, version: node.metadata.resource_version.clone(), taints })
 }
 

@@ -164,7 +164,11 @@ impl Granting {
             }
             spendable.insert(book.domain.clone(), decided.allotted.spendable);
             if decided.allotted.changed {
-                let spec = PowerAllotmentSpec::of(&decided.allotted.ledger, decided.allotted.spendable);
+                let spec = PowerAllotmentSpec::of(
+                    &decided.allotted.ledger,
+                    book.parent.as_deref(),
+                    decided.allotted.spendable,
+                );
                 self.log(&book.domain, &decided);
                 match self.write(&book.domain, objects.get(&book.domain), spec.clone()).await {
                     Ok(uid) => {
@@ -187,7 +191,7 @@ impl Granting {
         // 3. The nodes' own objects.
         let seen =
             Seen { snapshot: &snapshot, site: &site, version, powers, allotments: &allotments, now, terms: &terms };
-        let wanted = writes(&seen, &self.memory);
+        let wanted = writes(&seen, &self.memory, &shown);
         let made = futures::stream::iter(wanted.into_iter().map(|write| self.change(write)));
         let made: Vec<Result<(), CallError>> = made.buffer_unordered(AT_ONCE).collect().await;
         for error in made.into_iter().filter_map(Result::err) {

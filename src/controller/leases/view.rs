@@ -2,9 +2,9 @@
 
 use super::books::{Book, Decided, Mode, SILENT, Seen};
 use super::memory::Memory;
-use crate::api::{ChildKey, ChildKind};
+use crate::api::{ChildKey, ChildKind, ExceptionAction};
 use crate::core::lease::Told;
-use crate::units::Watts;
+use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
 
 /// The leases of one domain, for its status.
@@ -22,6 +22,12 @@ pub struct DomainLeases {
     pub waits: Vec<String>,
     /// What is wrong with its figures: the sum of safe limits, or floors, is above the lowest cap.
     pub infeasible: Option<String>,
+    /// It is above its cap for longer than its correction time, by so much, and what is done about it.
+    pub over: Option<(Watts, ExceptionAction)>,
+    /// The 99th percentile of how long it takes to come under a cap that fell.
+    pub reaction_p99: Option<Millis>,
+    /// Watts above the cap times seconds, outside the correction time, since this controller began to lead.
+    pub watt_seconds_over: i64,
     /// What an outage of the whole domain would do; none where all nodes at their highest fit under the cap.
     pub cold_start: Option<String>,
 }
@@ -60,7 +66,16 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, ov
     });
     let safe = decided.wishes.safe_sum;
     let lowest = book.lowest();
-    let infeasible = (is_kept && safe > lowest).then(|| {
+    let barks = &decided.barks;
+    let too_slow = barks.reaction_p99.filter(|_| barks.too_slow).map(|p99| {
+        format!(
+            "it comes under a cap that falls within {} s in 99 of 100 cases, and its correction time is {} s: nothing is raised in it for a day after the last of these",
+            p99.0.div_ceil(1000),
+            book.correction.0 / 1000
+        )
+    });
+    let action = seen.snapshot.domain(&book.domain).and_then(|domain| domain.spec.exception_action).unwrap_or_default();
+    let unsafe_sum = (is_kept && safe > lowest).then(|| {
         format!(
             "with every node at its safe limit {safe} could be drawn, above the lowest cap of {lowest}: the floors are {}; raise lowestCapWatts, or have fewer nodes here",
             book.floors()
@@ -79,7 +94,10 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, ov
         silent,
         nodes: nodes.len(),
         waits: waits.collect(),
-        infeasible,
+        infeasible: too_slow.or(unsafe_sum),
+        over: barks.over.map(|over| (over, action)),
+        reaction_p99: barks.reaction_p99,
+        watt_seconds_over: barks.watt_seconds_over,
         cold_start,
     }
 }
