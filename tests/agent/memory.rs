@@ -73,8 +73,10 @@ pub async fn a_torn_or_forged_state_is_not_believed(site: Arc<Site>) {
     let tear = |text: String| text[..text.len() / 2].to_owned();
     let of_another = |text: String| text.replace(&node.name, "another");
     let spoil: [&(dyn Fn(String) -> String + Sync); 3] = [&forge, &tear, &of_another];
+    let mut before = 0;
     for (sequence, spoil) in (2..).zip(spoil) {
         let agent = node.agent();
+        node.heartbeat_but(before).await;
         node.leased(&Offer::new(sequence, whole.clone()), &[500; 2]).await;
         agent.kill();
         let file = node.agent_state().join(FILE);
@@ -82,9 +84,9 @@ pub async fn a_torn_or_forged_state_is_not_believed(site: Arc<Site>) {
         let spoiled = spoil(text.clone());
         assert_ne!(text, spoiled);
         std::fs::write(&file, spoiled).unwrap();
-        let before = node.status().await.heartbeat.unwrap().instance;
+        before = node.status().await.heartbeat.unwrap().instance;
         let agent = node.agent();
-        node.heartbeat_but(before).await;
+        before = node.heartbeat_but(before).await.instance;
         assert!(agent.log().contains("the state is not believed"), "{}", agent.log());
         let status = node.status().await;
         assert_eq!((status.applied_sequence, &status.held), (0, &None), "{status:#?}");
@@ -102,12 +104,12 @@ pub async fn after_a_reboot_the_safe_limit(site: Arc<Site>) {
     let whole = simple(1200, 700);
     node.leased(&Offer::new(2, whole.clone()), &[600; 2]).await;
     agent.kill();
-    node.actuator.kill_now();
+    node.actuator = None; // killed
     node.plant.node.reboot().unwrap();
     assert_eq!(node.plant.limits(), [700; 2]);
     // nothing is remembered by the actuator either: the agent alone knows what is safe
     std::fs::remove_file(node.plant.state().join("actuator.state")).unwrap();
-    node.actuator = node.plant.start(&[]).await;
+    node.actuator = Some(node.plant.start(&[]).await);
     assert_eq!(node.plant.limits(), [700; 2]);
     let before = node.status().await.heartbeat.unwrap().instance;
     let _agent = node.agent();
@@ -116,4 +118,27 @@ pub async fn after_a_reboot_the_safe_limit(site: Arc<Site>) {
     let status = node.says("its fall", 10_000, |status| status.enforced_watts == watts(700)).await;
     assert_eq!((status.applied_sequence, status.accepted_sequence, status.fallen), (0, 2, true));
     node.leased(&Offer::new(3, whole), &[600; 2]).await;
+}
+
+/// The actuator is killed and started again: nothing is lost by it, and the agent goes on.
+pub async fn an_actuator_that_comes_back(site: Arc<Site>) {
+    let mut node = site.node(8, domain(50_000)).await;
+    let agent = node.agent();
+    node.leased(&Offer::new(2, simple(4000, 2000)), &[500; 8]).await;
+    let before = node.status().await.heartbeat.unwrap().instance;
+    for _ in 0..2 {
+        node.actuator = None;
+        agent.page_says("/readyz", 5_000, |code, body| code == 503 && body.contains("can't be reached")).await;
+        node.actuator = Some(node.plant.start(&[]).await);
+        agent.page_says("/readyz", 10_000, |code, _| code == 200).await;
+        assert_eq!(node.plant.limits(), [500; 8]);
+    }
+    node.heartbeat_but(before).await;
+    // past the 30 s that a restarted actuator waits for an order
+    for _ in 0..320 {
+        assert_eq!(node.plant.limits(), [500; 8], "{}", agent.log());
+        wait(100).await;
+    }
+    let status = node.says("acknowledged again", 10_000, |status| status.applied_sequence == 2).await;
+    assert!(!status.fallen, "{status:#?}");
 }

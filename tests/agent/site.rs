@@ -81,17 +81,17 @@ impl Site {
         let leaf = format!("row-{number}");
         let spec = NodeSpec::of(&name, 2000, 4600, vec![GpuSpec::h100(); gpus]).with_workload(Workload::training());
         let plant = Plant::of(spec);
-        let node = Node { site: self.clone(), name, leaf, actuator: plant.start(&[]).await, plant };
-        node.create(&PowerDomain::new(&node.leaf, domain)).await;
-        node.create(&PowerAllotment::new(&node.leaf, PowerAllotmentSpec::default())).await;
-        let power = NodePowerSpec {
-            domain: node.leaf.clone(),
-            accelerators: i32::try_from(gpus).unwrap(),
-            ceiling_watts: watts(700 * i64::try_from(gpus).unwrap()),
-            host_max_watts: HOST,
-            overshoot_permille: i32::try_from(OVERSHOOT).unwrap(),
-        };
-        node.create(&NodePower::new(&node.name, power)).await;
+        let actuator = Some(plant.start(&[]).await);
+        let node = Node { site: self.clone(), name, leaf, actuator, plant };
+        node.introduce(domain, gpus).await;
+        node
+    }
+
+    /// A node whose actuator is in this process.
+    pub async fn in_process(self: &Arc<Self>, name: &str, plant: Plant, domain: PowerDomainSpec, gpus: usize) -> Node {
+        let (name, leaf) = (name.to_owned(), format!("row-of-{name}"));
+        let node = Node { site: self.clone(), name, leaf, actuator: None, plant };
+        node.introduce(domain, gpus).await;
         node
     }
 }
@@ -141,10 +141,24 @@ pub struct Node {
     pub name: String,
     pub leaf: String,
     pub plant: Plant,
-    pub actuator: Actuator,
+    pub actuator: Option<Actuator>,
 }
 
 impl Node {
+    /// Has the API server know of it, as the controller would.
+    async fn introduce(&self, domain: PowerDomainSpec, gpus: usize) {
+        self.create(&PowerDomain::new(&self.leaf, domain)).await;
+        self.create(&PowerAllotment::new(&self.leaf, PowerAllotmentSpec::default())).await;
+        let power = NodePowerSpec {
+            domain: self.leaf.clone(),
+            accelerators: i32::try_from(gpus).unwrap(),
+            ceiling_watts: watts(700 * i64::try_from(gpus).unwrap()),
+            host_max_watts: HOST,
+            overshoot_permille: i32::try_from(OVERSHOOT).unwrap(),
+        };
+        self.create(&NodePower::new(&self.name, power)).await;
+    }
+
     pub async fn create<K>(&self, object: &K)
     where
         K: kube::Resource<Scope = k8s_openapi::ClusterResourceScope> + serde::Serialize + serde::de::DeserializeOwned,
