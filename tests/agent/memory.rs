@@ -1,7 +1,7 @@
 //! Ends and new starts of the agent and of the machine.
 
 use crate::plant::wait;
-use crate::site::{Offer, Site, condition, domain, simple, watts};
+use crate::site::{Offer, Site, condition, domain, figures, simple, watts};
 use heliotrope::agent::keep::FILE;
 use heliotrope::api::PowerDomainSpec;
 use heliotrope::clock;
@@ -141,4 +141,46 @@ pub async fn an_actuator_that_comes_back(site: Arc<Site>) {
     }
     let status = node.says("acknowledged again", 10_000, |status| status.applied_sequence == 2).await;
     assert!(!status.fallen, "{status:#?}");
+}
+
+/// What can't be kept is not taken: no lease, no heartbeat; a fall is applied all the same.
+pub async fn without_a_disk_nothing_is_accepted(site: Arc<Site>) {
+    let node = site.node(2, domain(50_000)).await;
+    let agent = node.agent();
+    let lease = |sequence, limits: i64| {
+        let rows = [(50_000, watts(limits)), (25_000, watts(400))];
+        Offer::new(sequence, figures(watts(limits), &rows, watts(400), watts(600)))
+    };
+    node.leased(&lease(2, 1000), &[500; 2]).await;
+    let away = node.plant.folder().join("away");
+    std::fs::rename(node.agent_state(), &away).unwrap();
+    std::fs::write(node.agent_state(), "no folder").unwrap();
+    agent.page_says("/readyz", 15_000, |code, body| code == 503 && body.contains("kept on disk")).await;
+    let number = node.status().await.heartbeat.unwrap().number;
+    node.lease(&lease(3, 1200)).await;
+    wait(3_000).await;
+    assert_eq!(node.plant.limits(), [500; 2]);
+    site.testbed.apply(&node.event("no-disk", &node.leaf, 25_000)).unwrap();
+    node.plant.until(3_000, |limits| limits == [200; 2]).await;
+    wait(6_000).await;
+    assert_eq!(node.status().await.heartbeat.unwrap().number, number, "nothing is acknowledged");
+    std::fs::remove_file(node.agent_state()).unwrap();
+    std::fs::rename(&away, node.agent_state()).unwrap();
+    let status = node.says("it goes on", 15_000, |status| status.heartbeat.unwrap().number > number).await;
+    assert_eq!(status.enforced_watts, watts(400));
+}
+
+/// Stopped for longer than its contact time it wakes up fallen, and raises nothing.
+pub async fn stopped_it_wakes_up_fallen(site: Arc<Site>) {
+    let node = site.node(2, PowerDomainSpec { contact_seconds: Some(9), ..domain(50_000) }).await;
+    let agent = node.agent();
+    node.leased(&Offer::new(2, simple(1200, 700)), &[600; 2]).await;
+    agent.signal(Signal::SIGSTOP);
+    node.plant.until(11_000, |limits| limits == [350; 2]).await;
+    wait(1_000).await;
+    agent.signal(Signal::SIGCONT);
+    node.says("it asks for more", 10_000, |status| status.fallen).await;
+    wait(1_000).await;
+    assert_eq!(node.plant.limits(), [350; 2]);
+    node.leased(&Offer::new(3, simple(1200, 700)), &[600; 2]).await;
 }
