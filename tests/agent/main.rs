@@ -39,6 +39,7 @@ async fn nodes_hold_to_their_leases() {
         ("no disk", Box::pin(memory::without_a_disk_nothing_is_accepted(site.clone()))),
         ("stopped", Box::pin(memory::stopped_it_wakes_up_fallen(site.clone()))),
         ("a GPU hangs", Box::pin(trouble::one_that_hangs_holds_nobody_up(site.clone()))),
+        ("a slow API server", Box::pin(falls::with_a_slow_api_server_contact_is_kept(site.clone()))),
         ("two agents", Box::pin(trouble::two_agents_on_one_node(site.clone()))),
         ("faults", Box::pin(trouble::what_does_not_obey_is_named(site.clone()))),
         ("a move", Box::pin(leases::a_node_that_moves_obeys_its_old_domain(site.clone()))),

@@ -12,7 +12,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use nvml_sim::{GpuSpec, NodeSpec, Workload};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -96,6 +96,45 @@ impl Site {
     }
 }
 
+/// A kubeconfig by which every byte from the API server comes so much later.
+pub async fn slow_way(site: &Site, late: Duration) -> PathBuf {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+    let text = std::fs::read_to_string(site.testbed.kubeconfig()).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap().to_owned();
+    let target = server.trim_start_matches("https://").to_owned();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", listener.local_addr().unwrap()));
+    let file = site.testbed.folder().join("slow.kubeconfig");
+    std::fs::write(&file, config.to_string()).unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = tokio::net::TcpStream::connect(&target).await else { continue };
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move {
+                let _ = copy(&mut from_client, &mut to_server).await;
+            });
+            let (sender, mut queue) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 64 * 1024];
+                while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                    let _ = sender.send((tokio::time::Instant::now() + late, bytes[..read].to_vec()));
+                }
+            });
+            tokio::spawn(async move {
+                while let Some((at, bytes)) = queue.recv().await {
+                    tokio::time::sleep_until(at).await;
+                    if to_client.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    file
+}
+
 /// Has the API server let events through that can't be parsed, as one of another version would.
 pub fn loosen_events(definition: &mut Value) {
     if definition["spec"]["names"]["kind"] != "CurtailmentEvent" {
@@ -174,11 +213,16 @@ impl Node {
 
     /// Starts the agent.
     pub fn agent(&self) -> Agent {
+        self.agent_at(&self.site.testbed.kubeconfig())
+    }
+
+    /// Starts the agent with another way to the API server.
+    pub fn agent_at(&self, kubeconfig: &Path) -> Agent {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plant.folder().join(format!("agent-{}.log", COUNT.fetch_add(1, Ordering::Relaxed)));
         let child = Command::new(env!("CARGO_BIN_EXE_heliotrope"))
             .args(["agent", "--log-json", "--listen", "127.0.0.1:0", "--node", &self.name, "--kubeconfig"])
-            .arg(self.site.testbed.kubeconfig())
+            .arg(kubeconfig)
             .arg("--socket")
             .arg(self.plant.socket())
             .arg("--state-dir")
