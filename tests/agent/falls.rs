@@ -23,6 +23,7 @@ pub async fn an_event_is_obeyed_with_nobody_else_alive(site: Arc<Site>) {
     // nothing was accepted yet: the caps can't be told, and it says so
     agent.page_says("/readyz", 10_000, |code, body| code == 503 && body.contains("has accepted nothing")).await;
     let accepted = AcceptedLease {
+        from: root.clone(),
         lease: ChildLease {
             sequence: 1,
             figures: figures(40_000, &[(100_000, 40_000), (50_000, 20_000)], 10_000, 10_000),
