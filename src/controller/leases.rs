@@ -9,6 +9,7 @@
 //! ```
 //!
 //! - [`books`]: the site of one moment as children, claims and caps of each domain
+//! - `kids`: a node as a child of its domain
 //! - [`wish`]: what each child is to have, at each cap
 //! - [`memory`]: who was heard, what was written, how fast it may rise
 //! - [`nodes`]: the NodePower of each node, and its taint
@@ -19,6 +20,7 @@
 
 pub mod books;
 pub mod exception;
+mod kids;
 pub mod memory;
 pub mod nodes;
 pub mod run;

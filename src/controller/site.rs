@@ -380,7 +380,7 @@ pub struct Device {
 
 /// The least limit that a device takes, in hundredths of its nameplate, where nobody says: an H100 200 of 700 W, an A100 100
 /// of 400.
-const LEAST_PERCENT: u32 = 30;
+pub const LEAST_PERCENT: u32 = 30;
 
 /// A device of a model: of several profiles the widest range and the largest margin.
 #[must_use]

@@ -29,11 +29,16 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Watts that can be neither more nor less.
+    #[must_use]
+    pub fn at(watts: Watts) -> Self {
+        Self { base: watts, weight: 0, floor: watts, need: watts, most: watts }
+    }
+
     /// Several claims as one.
     #[must_use]
     pub fn sum(claims: impl IntoIterator<Item = Self>) -> Self {
-        let nothing = Self { base: Watts(0), weight: 0, floor: Watts(0), need: Watts(0), most: Watts(0) };
-        claims.into_iter().fold(nothing, |a, b| Self {
+        claims.into_iter().fold(Self::at(Watts(0)), |a, b| Self {
             base: a.base + b.base,
             weight: a.weight + b.weight,
             floor: a.floor + b.floor,
@@ -55,7 +60,7 @@ impl Claim {
         }
     }
 
-    fn at(&self, level: i64, least: Watts, most: Watts) -> Watts {
+    fn at_level(&self, level: i64, least: Watts, most: Watts) -> Watts {
         // a level is in milliwatts for each accelerator
         let above = i128::from(self.weight) * i128::from(level) / 1_000_000;
         let watts = self.base + Watts(i64::try_from(above).unwrap_or(i64::MAX));
@@ -85,7 +90,7 @@ fn level(
     extra: &dyn Fn(&[Watts]) -> Watts,
 ) -> Vec<Watts> {
     let at = |level: i64| -> Vec<Watts> {
-        claims.iter().zip(least).map(|(claim, least)| claim.at(level, *least, most(claim))).collect()
+        claims.iter().zip(least).map(|(claim, least)| claim.at_level(level, *least, most(claim))).collect()
     };
     let fits = |division: &[Watts]| division.iter().copied().sum::<Watts>() + extra(division) <= budget;
     let (mut low, mut high) = (0, HIGHEST);

@@ -271,7 +271,7 @@ fn the_checker_tells_of_a_step_that_is_forgotten_where_the_sums_do_not_fit() {
     new.sequence = 2;
     new.entries.values_mut().flat_map(|entry| &mut entry.lease).for_each(|lease| lease.sequence = 2);
     for (baseline, steps, faults) in [(100, true, 0), (101, true, 0), (100, false, 0), (101, false, 1)] {
-        let facts = Facts { cap, baseline: Watts(baseline), unguarded_reboots: 0, above: None };
+        let facts = Facts { cap, baseline: Watts(baseline), unguarded_reboots: 0, released: false, above: None };
         let mut write =
             Write { old: old.clone(), new: new.clone(), facts, children: BTreeMap::from([(0, child.clone())]) };
         if !steps {

@@ -79,7 +79,7 @@ impl Levels {
     fn site(&self, state: &State, favoured: u8) -> Option<Arc<Ledger<u8>>> {
         let ledger = state.ledgers[0].last()?;
         let wish = |child: u8| if child == favoured { flat(3, 1) } else { flat(1, 1) };
-        let facts = Facts { cap: CAP, baseline: Watts(0), unguarded_reboots: 0, above: None };
+        let facts = Facts { cap: CAP, baseline: Watts(0), unguarded_reboots: 0, released: false, above: None };
         let below = state.ledgers[1].last()?.report(Watts(0), self.rules);
         self.write(ledger, &facts, vec![(BELOW, below, wish(BELOW)), (BESIDE, state.reports[1].clone(), wish(BESIDE))])
     }
@@ -90,6 +90,7 @@ impl Levels {
             cap: CAP,
             baseline: Watts(0),
             unguarded_reboots: 0,
+            released: false,
             above: Some(Above { offered, cap: CAP.watts }),
         };
         let wish = if all { flat(3, 1) } else { flat(1, 1) };

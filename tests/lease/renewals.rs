@@ -38,7 +38,7 @@ impl Site {
         };
         let steps = vec![Step { after: Millis(30_000), watts: Watts(100) }];
         let children = BTreeMap::from([(0, child(300, steps)), (1, child(100, Vec::new()))]);
-        let facts = Facts { cap, baseline: Watts(0), unguarded_reboots: 0, above: None };
+        let facts = Facts { cap, baseline: Watts(0), unguarded_reboots: 0, released: false, above: None };
         let mut site = Self { ledger: Ledger::default(), children, facts };
         site.write();
         for (key, child) in &mut site.children {

@@ -242,7 +242,7 @@ impl Place {
 
 impl Site {
     fn facts(&self, cap: Cap) -> Facts {
-        Facts { cap, baseline: Watts(0), unguarded_reboots: self.unguarded_reboots, above: None }
+        Facts { cap, baseline: Watts(0), unguarded_reboots: self.unguarded_reboots, released: false, above: None }
     }
 
     fn decide(&self, state: &State, wish: usize, cap: Cap, old: usize) -> Option<Arc<Ledger<u8>>> {

@@ -1,19 +1,20 @@
 //! The site of one moment, as the protocol needs it: each domain's children, what they claim, and what it may draw.
 //! Objects in, values out.
 
+use super::kids::{Kid, busy, kid};
 use super::memory::Memory;
 use super::watchdog::Barks;
-use super::wish::{LOWEST_PERCENT, Pot, Wishes, wishes};
-use crate::api::{ChildKey, ChildKind, LeaseFigures, NodePower, PowerAllotmentSpec, PowerDomain, labels};
+use super::wish::{LOWEST_PERCENT, Pot, Wishes, rounding, wishes};
+use crate::api::{ChildKey, ChildKind, NodePower, PowerAllotmentSpec, PowerDomain};
 use crate::caps::behind_losses;
-use crate::controller::site::{Device, Site, SiteNode, device, device_idle};
+use crate::controller::site::Site;
 use crate::controller::snapshot::Snapshot;
-use crate::core::divide::Claim;
+use crate::core::divide::{Claim, reboot_room};
 use crate::core::domain::DomainId;
-use crate::core::lease::{Above, Allotted, Cap, Child, Facts, Figures, Lease, Ledger, Report, Rules, Terms, allot};
-use crate::core::lease::{Fault, check};
+use crate::core::lease::{
+    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, Terms, allot, check,
+};
 use crate::units::{Millis, Watts};
-use crate::workloads::job;
 use std::collections::BTreeMap;
 
 /// A node is silent after so long without a report: three heartbeats.
@@ -70,34 +71,6 @@ pub struct Book {
     /// How long it may draw more after its cap has fallen.
     pub correction: Millis,
     children: BTreeMap<ChildKey, Kid>,
-}
-
-/// One child, before it has a wish.
-#[derive(Debug, Clone)]
-struct Kid {
-    claim: Claim,
-    ceiling: Watts,
-    report: Option<Report>,
-    is_heard: bool,
-    fenced: Option<Watts>,
-    leaves: bool,
-    /// What it holds though its cap has fallen, and its lease: nothing of that is there for the others.
-    stuck: Option<(Watts, Figures)>,
-}
-
-impl Kid {
-    /// One that draws nothing here any more.
-    fn gone() -> Self {
-        Self {
-            claim: Claim::sum([]),
-            ceiling: Watts::ZERO,
-            report: None,
-            is_heard: false,
-            fenced: Some(Watts::ZERO),
-            leaves: true,
-            stuck: None,
-        }
-    }
 }
 
 /// What was decided of one domain.
@@ -161,17 +134,16 @@ impl Books {
     fn as_kid(&self, at: usize, seen: &Seen<'_>) -> Kid {
         let book = &self.list[at];
         let before = |watts: Watts| watts.plus_permille(book.overhead_permille);
-        let claim = Claim::sum(book.children.values().map(|kid| kid.claim));
-        let claim = claim.before_losses(book.overhead_permille, book.facts.baseline);
-        let room = reboot_rise(book);
+        // beside what its children claim it needs what it keeps free
+        let kept = reboot_rise(book) + rounding(book.children.len());
         let own = before(book.facts.cap.watts);
-        let claim = Claim {
-            base: claim.base + room,
-            floor: claim.floor + room,
-            need: (claim.need + room).min(own).max(claim.floor + room),
-            most: (claim.most + room).min(own).max(claim.floor + room),
-            ..claim
+        let seen_above = |claims: Claim| {
+            let claim = claims.before_losses(book.overhead_permille, book.facts.baseline + kept);
+            let within = |watts: Watts| watts.min(own).max(claim.floor);
+            Claim { need: within(claim.need), most: within(claim.most), ..claim }
         };
+        let claim = seen_above(Claim::sum(book.children.values().map(|kid| kid.claim)));
+        let full = seen_above(Claim::sum(book.children.values().map(|kid| kid.full)));
         let ceilings: Watts = book.children.values().map(|kid| kid.ceiling).sum();
         let stored = seen.allotments.get(&book.domain);
         // what it charges with its children's words of this moment, those who said nothing at their ceilings
@@ -196,6 +168,7 @@ impl Books {
         });
         Kid {
             claim,
+            full,
             ceiling: before(ceilings + book.facts.baseline),
             is_heard: report.is_some(),
             report,
@@ -227,6 +200,7 @@ impl Books {
         }
         let follows: Vec<&Kid> = book.children.values().filter(|kid| kid.stuck.is_none()).collect();
         let claims: Vec<Claim> = follows.iter().map(|kid| kid.claim).collect();
+        let full: Vec<Claim> = follows.iter().map(|kid| kid.full).collect();
         let ceilings: Vec<Watts> = follows.iter().map(|kid| kid.ceiling).collect();
         let stuck: Watts = book.children.values().filter_map(|kid| kid.stuck.as_ref()).map(|(holds, _)| *holds).sum();
         // dry: what could be spent now
@@ -256,7 +230,7 @@ impl Books {
                     reboots: facts.unguarded_reboots,
                     now,
                 };
-                wishes(&pot, &claims, &ceilings)
+                wishes(&pot, &claims, &full, &ceilings)
             }
         };
         let mut children = book.plain();
@@ -382,12 +356,11 @@ fn has_gone(seen: &Seen<'_>, from: &str, domain: &str) -> bool {
     is_elsewhere || is_empty
 }
 
-/// What a leaf keeps free for reboots when its nodes are at their floors, as the one above sees it.
+/// What a leaf keeps free for reboots when its nodes are at their floors.
 fn reboot_rise(book: &Book) -> Watts {
     let floors: Vec<Watts> = book.children.values().map(|kid| kid.claim.floor).collect();
     let ceilings: Vec<Watts> = book.children.values().map(|kid| kid.ceiling).collect();
-    let room = crate::core::divide::reboot_room(&floors, &ceilings, book.facts.unguarded_reboots);
-    room.plus_permille(book.overhead_permille)
+    reboot_room(&floors, &ceilings, book.facts.unguarded_reboots)
 }
 
 /// The same figures in other watts; the caps of their rows stay.
@@ -429,6 +402,7 @@ fn book(
         facts: Facts {
             cap: Cap { version: seen.version, watts: cap },
             baseline,
+            released: !is_kept,
             unguarded_reboots: if has_nodes && is_kept { reboots } else { 0 },
             above: None,
         },
@@ -442,117 +416,4 @@ fn book(
         domain: name,
         children,
     }
-}
-
-/// A node as a child.
-fn kid(
-    seen: &Seen<'_>,
-    memory: &Memory,
-    power: &NodePower,
-    on_site: Option<&SiteNode>,
-    busy: &BTreeMap<&str, Watts>,
-) -> Kid {
-    let name = power.metadata.name.as_deref().unwrap_or_default();
-    let figures =
-        Hardware::of(power, &seen.snapshot.profiles, on_site.map(|node| seen.site.models[node.pool].as_str()));
-    let report = power.status.as_ref().and_then(|status| status.report());
-    let ceiling = Watts(power.spec.ceiling_watts).max(figures.at(figures.max));
-    let floor = figures.at(figures.min).min(ceiling);
-    let each = busy.get(name).filter(|_| on_site.is_some());
-    let most = if each.is_some() { ceiling } else { floor };
-    let model = on_site.map_or("", |node| seen.site.models[node.pool].as_str());
-    let idle = device_idle(&seen.snapshot.profiles, model); // a grant counts from there
-    let need = each.map_or(floor, |each| figures.at((*each + idle).min(figures.max)).max(floor).min(most));
-    let silent = memory.silent_for(name, seen.now) >= SILENT;
-    let fenced =
-        power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
-    let stuck = report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced);
-    let lease =
-        seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
-    Kid {
-        stuck: stuck.zip(lease).map(|(holds, lease)| (holds, Figures::from(&lease.figures))),
-        claim: Claim {
-            base: if each.is_some() { figures.host } else { floor },
-            weight: if each.is_some() {
-                i64::from(figures.count) * (1000 + i64::from(figures.overshoot_permille))
-            } else {
-                0
-            },
-            floor,
-            need,
-            most,
-        },
-        ceiling,
-        report,
-        is_heard: memory.is_heard(name),
-        fenced: fenced.filter(|watts| silent && *watts >= Watts::ZERO),
-        leaves: on_site.is_none(),
-    }
-}
-
-/// What a node's hardware is like: by its agent's word, as far as that is there.
-#[derive(Debug, Clone, Copy)]
-pub struct Hardware {
-    /// The most that it draws beside its accelerators.
-    pub host: Watts,
-    /// Its accelerators.
-    pub count: u32,
-    /// The lowest limit that each takes.
-    pub min: Watts,
-    /// The highest.
-    pub max: Watts,
-    /// How far each draws above it.
-    pub overshoot_permille: u32,
-}
-
-impl Hardware {
-    /// The hardware behind a NodePower.
-    #[must_use]
-    pub fn of(power: &NodePower, profiles: &[crate::api::AcceleratorProfile], model: Option<&str>) -> Self {
-        let said = power.status.as_ref().map(|status| status.accelerators.as_slice()).unwrap_or_default();
-        let known: Device = device(profiles, model.unwrap_or_default());
-        let host = Watts(power.spec.host_max_watts);
-        let count = u32::try_from(power.spec.accelerators).unwrap_or(0).max(u32::try_from(said.len()).unwrap_or(0));
-        let overshoot_permille = u32::try_from(power.spec.overshoot_permille).unwrap_or(0);
-        // without a model the ceiling says what each takes
-        let by_ceiling = (Watts(power.spec.ceiling_watts) - host).less_permille(overshoot_permille);
-        let each = by_ceiling.0.checked_div(i64::from(count)).map_or(Watts::ZERO, Watts);
-        let max = said.iter().filter_map(|gpu| gpu.max_watts).max().map_or(each, |max| Watts(max).max(each));
-        let min = said.iter().filter_map(|gpu| gpu.min_watts).max().map_or(known.min, Watts).min(max);
-        Self { host, count, min, max, overshoot_permille }
-    }
-
-    /// What the node can draw with this limit on each accelerator.
-    #[must_use]
-    pub fn at(&self, limit: Watts) -> Watts {
-        self.host + limit.times(self.count).plus_permille(self.overshoot_permille)
-    }
-}
-
-/// The nodes on which accelerators are in use, with the most that one of them was granted.
-fn busy(snapshot: &Snapshot) -> BTreeMap<&str, Watts> {
-    let mut granted: BTreeMap<&str, Watts> = BTreeMap::new();
-    for (_, grant) in snapshot.grants() {
-        if let Some(each) = grant.watts.checked_div(i64::from(grant.accelerators)) {
-            granted.insert(grant.uid.as_str(), Watts(each));
-        }
-    }
-    let mut busy: BTreeMap<&str, Watts> = BTreeMap::new();
-    for pod in snapshot.pods.iter().filter(|pod| job::is_alive(pod)) {
-        let Some(node) = job::node(pod).filter(|_| pod.spec.as_ref().is_some_and(|spec| job::gpus(spec) > 0)) else {
-            continue;
-        };
-        let uid = pod.metadata.labels.as_ref().and_then(|all| all.get(crate::api::labels::CONTROLLER_UID));
-        // what nobody declared may want all
-        let each = uid.and_then(|uid| granted.get(uid.as_str())).copied().unwrap_or(Watts(i64::MAX / 8));
-        let most = busy.entry(node).or_insert(Watts::ZERO);
-        *most = (*most).max(each);
-    }
-    busy
-}
-
-/// Does a lease give everything back?
-#[must_use]
-pub fn is_release(figures: &LeaseFigures, ceiling: Watts) -> bool {
-    figures.rows.is_empty() && figures.safe_watts >= ceiling.0 && figures.watts >= ceiling.0
 }

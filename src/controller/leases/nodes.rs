@@ -5,10 +5,12 @@ use super::memory::Memory;
 use super::view::Leases;
 use super::{books::SILENT, books::Seen};
 use crate::api::labels::{AGENT_NOT_READY, FENCED, OVER_CAP};
-use crate::api::{ExceptionAction, FINALIZER, NodePower, NodePowerSpec};
+use crate::api::{ChildKind, ExceptionAction, FINALIZER, LeaseFigures, NodePower, NodePowerSpec, PowerAllotmentSpec};
 use crate::controller::site::{SiteNode, device, matches};
+use crate::units::Watts;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::ObjectMeta;
+use std::collections::BTreeMap;
 
 /// Something that is to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,28 +147,42 @@ fn taint(seen: &Seen<'_>, memory: &Memory, leases: &Leases, node: &Node) -> Opti
     Some(Write::Taint { name, version: node.metadata.resource_version.clone(), taints })
 }
 
-/// Where a node that is leased in one domain is selected by another, for people.
-#[must_use]
-pub fn strays(seen: &Seen<'_>) -> Vec<(String, String)> {
-    let mut told = Vec::new();
-    for (name, power) in seen.powers {
-        let Some(node) = seen.snapshot.nodes.iter().find(|node| node.metadata.name.as_ref() == Some(name)) else {
-            let text = format!(
-                "node {name} is gone, and its watts stay charged: if it is off, prove it with `kubectl annotate nodepower {name} {}=0`",
-                FENCED
-            );
-            told.push((power.spec.domain.clone(), text));
-            continue;
+/// Nodes that are leased in a domain and are no longer in it, for people.
+pub(super) fn strays(seen: &Seen<'_>, domain: &str) -> Vec<String> {
+    let selector = seen.snapshot.domain(domain).and_then(|domain| domain.spec.node_selector.as_ref());
+    let leased = seen.powers.iter().filter(|(_, power)| power.spec.domain == domain);
+    let told = leased.filter_map(|(name, _)| {
+        let node = seen.snapshot.nodes.iter().find(|node| node.metadata.name.as_ref() == Some(name));
+        let labels = node.map(|node| node.metadata.labels.clone().unwrap_or_default());
+        let (what, first) = match labels {
+            None => ("is gone", "if it is off,"),
+            Some(labels) if selector.is_some_and(|selector| matches(&selector.match_labels, &labels)) => return None,
+            Some(_) => ("is no longer selected", "label it again, or power it off and"),
         };
-        let labels = node.metadata.labels.clone().unwrap_or_default();
-        let selector = seen.snapshot.domain(&power.spec.domain).and_then(|domain| domain.spec.node_selector.as_ref());
-        if !selector.is_some_and(|selector| matches(&selector.match_labels, &labels)) {
-            let text = format!(
-                "node {name} is no longer selected, and its watts stay charged here: label it again, or power it off and prove it with `kubectl annotate nodepower {name} {}=0`",
-                FENCED
-            );
-            told.push((power.spec.domain.clone(), text));
+        Some(format!(
+            "node {name} {what}, and its watts stay charged here: {first} prove it with `kubectl annotate nodepower {name} {FENCED}=0`"
+        ))
+    });
+    told.collect()
+}
+
+/// Has every node that is in a ledger acknowledged what gives all back?
+#[must_use]
+pub fn is_given_back(spec: &PowerAllotmentSpec, powers: &BTreeMap<String, NodePower>) -> bool {
+    spec.children.iter().all(|child| {
+        let Some(lease) = &child.lease else { return false };
+        let is_whole = is_release(&lease.figures, Watts(child.ceiling_watts));
+        match child.kind {
+            ChildKind::Domain => true,
+            ChildKind::Node => {
+                let status = powers.get(&child.name).and_then(|power| power.status.as_ref());
+                is_whole && status.is_some_and(|status| status.applied_sequence >= lease.sequence)
+            }
         }
-    }
-    told
+    })
+}
+
+/// Does a lease give everything back?
+fn is_release(figures: &LeaseFigures, ceiling: Watts) -> bool {
+    figures.rows.is_empty() && figures.safe_watts >= ceiling.0 && figures.watts >= ceiling.0
 }

@@ -2,7 +2,7 @@
 
 use super::books::{Books, Decided, Mode, Seen};
 use super::memory::Memory;
-use super::nodes::{Write, strays, writes};
+use super::nodes::{Write, is_given_back, writes};
 use super::view::{Leases, view};
 use crate::api::{FINALIZER, NodePower, PowerAllotment, PowerAllotmentSpec};
 use crate::clock::{self, Stopwatch};
@@ -148,10 +148,7 @@ impl Granting {
                     .and_then(|parent| Some((seen.allotments.get(parent)?, spendable.get(parent).copied()?)));
                 let decided = books.decide(at, &seen, &mut self.memory, above);
                 let overhead = site.tree.find(&book.domain).map_or(0, |id| site.tree.get(id).spec.overhead_permille);
-                let mut told = view(book, &decided, &seen, &self.memory, overhead);
-                told.waits.extend(
-                    strays(&seen).into_iter().filter(|(domain, _)| *domain == book.domain).map(|(_, text)| text),
-                );
+                let told = view(book, &decided, &seen, &self.memory, overhead);
                 shown.domains.insert(book.domain.clone(), told);
                 decided
             };
@@ -300,21 +297,6 @@ impl Granting {
     fn count(&self, error: &CallError) {
         self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
     }
-}
-
-/// Has every node that is in a ledger acknowledged what gives all back?
-fn is_given_back(spec: &PowerAllotmentSpec, powers: &BTreeMap<String, NodePower>) -> bool {
-    spec.children.iter().all(|child| {
-        let Some(lease) = &child.lease else { return false };
-        let is_whole = super::books::is_release(&lease.figures, Watts(child.ceiling_watts));
-        match child.kind {
-            crate::api::ChildKind::Domain => true,
-            crate::api::ChildKind::Node => {
-                let status = powers.get(&child.name).and_then(|power| power.status.as_ref());
-                is_whole && status.is_some_and(|status| status.applied_sequence >= lease.sequence)
-            }
-        }
-    })
 }
 
 /// Deletes an object that only our finalizer holds.

@@ -2,6 +2,7 @@
 
 use super::books::{Book, Decided, Mode, SILENT, Seen};
 use super::memory::Memory;
+use super::nodes::strays;
 use crate::api::{ChildKey, ChildKind, ExceptionAction};
 use crate::core::lease::Told;
 use crate::units::{Millis, Watts};
@@ -64,6 +65,7 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, ov
         Told::Waits(_) | Told::StaleRead { .. } | Told::NothingIsOffered => Some(format!("{key}: {told}")),
         _ => None,
     });
+    let strays = strays(seen, &book.domain);
     let safe = decided.wishes.safe_sum;
     let lowest = book.lowest();
     let barks = &decided.barks;
@@ -93,7 +95,7 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, ov
         drawn: before(draws.sum::<Watts>() + facts.baseline),
         silent,
         nodes: nodes.len(),
-        waits: waits.collect(),
+        waits: waits.chain(strays).collect(),
         infeasible: too_slow.or(unsafe_sum),
         over: barks.over.map(|over| (over, action)),
         reaction_p99: barks.reaction_p99,

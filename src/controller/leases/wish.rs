@@ -36,29 +36,35 @@ pub struct Wishes {
     pub safe_sum: Watts,
 }
 
+/// What rounding may take of a pot: between two rows each child's line is rounded up where it is summed, and once more where it
+/// covers an older one.
+#[must_use]
+pub fn rounding(children: usize) -> Watts {
+    Watts(2).times(u32::try_from(children).unwrap_or(u32::MAX))
+}
+
 /// Divides a pot among its children.
 ///
-/// The safe limits are what the children get at the lowest cap if all were in use: they must not change with the work, since a
-/// node that hears nothing keeps them.
+/// The safe limits are what the children get at the lowest cap if all were in use, which is what `full` says: they must not
+/// change with the work, since a node that hears nothing keeps them.
 #[must_use]
-pub fn wishes(pot: &Pot, claims: &[Claim], ceilings: &[Watts]) -> Wishes {
+pub fn wishes(pot: &Pot, claims: &[Claim], full: &[Claim], ceilings: &[Watts]) -> Wishes {
     let room = |division: &[Watts]| reboot_room(division, ceilings, pot.reboots);
-    // between two rows each child's line is rounded up where it is summed, and once more where it covers an older one
-    let rounding = Watts(2).times(u32::try_from(claims.len()).unwrap_or(u32::MAX));
+    let rounding = rounding(claims.len());
     let drawn = |division: &[Watts]| division.iter().copied().sum::<Watts>() + room(division) + pot.baseline + rounding;
     let none: Vec<Watts> = claims.iter().map(|claim| claim.floor).collect();
-    let busy: Vec<Claim> = claims
-        .iter()
-        .zip(ceilings)
-        .map(|(claim, ceiling)| Claim { need: *ceiling, most: *ceiling, ..*claim })
-        .collect();
-    let safe = divide(pot.lowest - pot.baseline - rounding, &busy, &none, &room);
-    let at = |cap: Watts| divide(cap - pot.baseline - rounding, claims, &safe, &room);
+    let safe = divide(pot.lowest - pot.baseline - rounding, full, &none, &room);
+    // who is leased less than its safe limit never draws that much
+    let least: Vec<Watts> = safe.iter().zip(claims).map(|(safe, claim)| (*safe).min(claim.most)).collect();
+    let at = |cap: Watts| divide(cap - pot.baseline - rounding, claims, &least, &room);
 
     let mut caps: Vec<Watts> = GRID.iter().map(|percent| pot.full.percent(*percent)).collect();
     // where not even the floors fit under the lowest cap, the rows end where they do
-    let last = pot.lowest.max(drawn(&safe));
+    let last = pot.lowest.max(drawn(&least));
     caps.push(last);
+    // where everyone has what it was granted, and where nobody can use more: between two rows it is linear
+    let all_at = |watts: fn(&Claim) -> Watts| drawn(&claims.iter().map(watts).collect::<Vec<_>>());
+    caps.extend([all_at(|claim| claim.need), all_at(|claim| claim.most)]);
     caps.retain(|cap| *cap >= last && *cap <= pot.full);
     caps.sort_unstable_by(|a, b| b.cmp(a));
     caps.dedup();
@@ -91,12 +97,12 @@ mod tests {
         let claims = [node(7600), node(7600), node(3600)];
         let pot =
             Pot { full: Watts(19_000), lowest: Watts(12_000), baseline: Watts(0), reboots: 0, now: Watts(19_000) };
-        let made = wishes(&pot, &claims, &[Watts(7600); 3]);
+        let made = wishes(&pot, &claims, &[node(7600); 3], &[Watts(7600); 3]);
         for cap in [19_000, 15_200, 13_300, 12_000] {
             let sum: Watts = made.figures.iter().map(|figures| figures.at(Watts(cap))).sum();
             assert!((cap - 9..=cap - 6).contains(&sum.0), "{sum} of {cap}: 2 W are left for each that is rounded");
         }
-        assert_eq!(made.figures[2].at(Watts(19_000)), Watts(3998), "an idle node keeps its safe limit");
+        assert_eq!(made.figures[2].at(Watts(19_000)), Watts(3600), "an idle node has its floor");
         assert_eq!(made.safe_sum, Watts(12_000));
         assert_eq!(made.reachable, Some(Watts(12_000)));
     }
@@ -105,7 +111,7 @@ mod tests {
     fn rows_that_can_not_be_kept_are_left_out() {
         let claims = [node(7600), node(7600), node(7600)];
         let pot = Pot { full: Watts(12_000), lowest: Watts(4800), baseline: Watts(0), reboots: 0, now: Watts(12_000) };
-        let made = wishes(&pot, &claims, &[Watts(7600); 3]);
+        let made = wishes(&pot, &claims, &[node(7600); 3], &[Watts(7600); 3]);
         assert_eq!(made.figures[0].rows.iter().map(|row| row.cap.0).collect::<Vec<_>>(), [12_000, 10_806]);
         assert_eq!(made.figures[0].at(Watts(10_906)), Watts(3633), "down to the floors without a step");
         assert_eq!(made.figures[0].floor, Watts(3600));

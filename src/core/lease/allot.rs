@@ -24,6 +24,8 @@ pub struct Facts {
     pub baseline: Watts,
     /// Nodes that may come back from a reboot at their ceilings, so many at a time, without a boot guard.
     pub unguarded_reboots: usize,
+    /// Its caps are kept no longer, by order of a person: what is to have more has it at once, whatever the sums.
+    pub released: bool,
     /// The domain above it, where there is one.
     pub above: Option<Above>,
 }
@@ -222,9 +224,11 @@ impl<K: Ord + Clone> Books<'_, K> {
     fn lower(&mut self, key: &K) -> Option<Told> {
         let (child, entry) = (&self.children[key], &self.next.entries[key]);
         // what it holds is not known: even a renewal could be a raise
-        // (a fence says what it draws, and not what it last took)
+        // (a fence says what it draws, and not what it last took: nobody is there to take anything)
         let is_heard = child.is_heard || !self.rules.hold(Rule::UnheardAtCeiling);
-        let Some(report) = child.report.as_ref().filter(|_| is_heard) else { return Some(Told::NotHeard) };
+        let Some(report) = child.report.as_ref().filter(|_| is_heard && child.fenced.is_none()) else {
+            return Some(Told::NotHeard);
+        };
         if let Some(heard) = report.cap.map(|cap| cap.version).filter(|heard| *heard > self.facts.cap.version) {
             return Some(Told::StaleRead { heard });
         }
@@ -305,7 +309,11 @@ impl<K: Ord + Clone> Books<'_, K> {
         let charge = |other: &K| Charge {
             figures: if other == key { own.clone() } else { self.charged(other) },
             ceiling: self.next.entries[other].ceiling,
+            floor: self.children.get(other).map_or(Watts::ZERO, |child| child.wish.floor),
         };
+        if self.facts.released {
+            return None;
+        }
         let all: Vec<Charge> = self.next.entries.keys().map(charge).collect();
         let room = Room { now: self.spendable, always: self.facts.baseline, reboots: self.facts.unguarded_reboots };
         shortage(&all, room, self.rules)

@@ -160,7 +160,11 @@ pub fn check<K: Ord + Clone>(
     }
     if let Some(child) = raised.first() {
         let over = sums(&charges, now, facts).into_iter().filter(|(cap, sum)| sum > cap);
-        faults.extend(over.map(|(cap, sum)| Fault::OverCap { child: child.clone(), cap, sum }));
+        faults.extend(over.filter(|_| !facts.released).map(|(cap, sum)| Fault::OverCap {
+            child: child.clone(),
+            cap,
+            sum,
+        }));
     }
     faults
 }
@@ -359,6 +363,8 @@ struct Charge<'a> {
     /// The least that it counts with at any cap.
     least: i64,
     ceiling: i64,
+    /// The least that it can be held to with its accelerators on.
+    floor: i64,
 }
 
 fn charge<'a>(entry: &'a Entry, child: Option<&Child>) -> Charge<'a> {
@@ -366,7 +372,8 @@ fn charge<'a>(entry: &'a Entry, child: Option<&Child>) -> Charge<'a> {
     let is_known = child.is_some_and(|child| child.is_heard || child.fenced.is_some());
     let excess = entry.excess.map_or(i64::MIN, |excess| excess.0);
     let least = if is_known && entry.reserve.is_some() { excess } else { excess.max(ceiling) };
-    Charge { reserve: entry.reserve.as_ref(), least, ceiling }
+    let floor = child.map_or(0, |child| child.wish.floor.0);
+    Charge { reserve: entry.reserve.as_ref(), least, ceiling, floor }
 }
 
 impl Charge<'_> {
@@ -390,10 +397,12 @@ fn sums(charges: &[Charge<'_>], now: i64, facts: &Facts) -> Vec<(Watts, Watts)> 
     let reserves = || charges.iter().filter_map(|charge| charge.reserve);
     let lowest = reserves().flat_map(|reserve| &reserve.rows).map(|row| row.cap.0).min().unwrap_or(i64::MAX);
     let caps: BTreeSet<i64> = reserves().flat_map(turns).filter(|cap| *cap >= lowest).collect();
+    // where everyone is at its floor nothing that is leased makes a difference
+    let is_to_be_had = |cap: &i64| charges.iter().any(|charge| charge.at(|reserve| deaf(reserve, *cap)) > charge.floor);
     let full = (Watts(now), sum(&|reserve| reserve.watts.0));
     [full]
         .into_iter()
-        .chain(caps.into_iter().rev().map(|cap| (Watts(cap), sum(&|reserve| deaf(reserve, cap)))))
+        .chain(caps.into_iter().rev().filter(is_to_be_had).map(|cap| (Watts(cap), sum(&|reserve| deaf(reserve, cap)))))
         .collect()
 }
 

@@ -143,6 +143,8 @@ pub(super) struct Charge {
     pub figures: Figures,
     /// What it draws after a reboot that nothing guards.
     pub ceiling: Watts,
+    /// The least that it can be held to with its accelerators on.
+    pub floor: Watts,
 }
 
 /// What is summed beside the children.
@@ -158,6 +160,8 @@ pub(super) struct Room {
 
 /// A cap at which the sum does not fit: the full one, the first from the top that there is a row for, or one between them where
 /// a child's watts end before its row.
+///
+/// A row's cap at which all are at their floors is no reason to wait: whatever is leased, nothing brings that about.
 pub(super) fn shortage(all: &[Charge], room: Room, rules: Rules) -> Option<Shortage> {
     let counts = rules.hold(Rule::SafeCountsInRows);
     let whole = |watts: Watts| i128::from(watts.0) * MILLIONTHS;
@@ -167,9 +171,10 @@ pub(super) fn shortage(all: &[Charge], room: Room, rules: Rules) -> Option<Short
             all.iter().zip(&worst).map(|(charge, worst)| whole(charge.ceiling) - worst).collect();
         rises.sort_unstable_by(|a, b| b.cmp(a));
         let rebooted: i128 = rises.into_iter().take(reboots).filter(|rise| *rise > 0).sum();
-        let sum = worst.into_iter().sum::<i128>() + whole(room.always) + rebooted;
+        let sum = worst.iter().sum::<i128>() + whole(room.always) + rebooted;
         let up = -(-sum).div_euclid(MILLIONTHS);
-        (sum > whole(cap)).then(|| Shortage { cap, sum: Watts(i64::try_from(up).unwrap_or(i64::MAX)) })
+        let down = cap != room.now && all.iter().zip(&worst).all(|(charge, worst)| *worst <= whole(charge.floor));
+        (sum > whole(cap) && !down).then(|| Shortage { cap, sum: Watts(i64::try_from(up).unwrap_or(i64::MAX)) })
     };
     let at_rows = if rules.hold(Rule::RebootReserveInEveryRow) { room.reboots } else { 0 };
     let rows = falling(all.iter().flat_map(|charge| charge.figures.caps()));
@@ -203,7 +208,7 @@ mod tests {
         // 10 at the full cap, of which a step has taken 5 for good: at half the cap it still acts on 5
         let stepped = of(5, vec![row(10, 10), row(0, 0)]);
         let other = of(5, vec![row(10, 5), row(0, 0)]);
-        let charge = |figures| Charge { figures, ceiling: Watts(10) };
+        let charge = |figures| Charge { figures, ceiling: Watts(10), floor: Watts(0) };
         let room = Room { now: Watts(10), always: Watts(0), reboots: 0 };
         let short = shortage(&[charge(stepped), charge(other)], room, Rules::ALL);
         assert_eq!(short, Some(Shortage { cap: Watts(6), sum: Watts(8) }));
@@ -226,7 +231,7 @@ mod tests {
             reboots in 0..2_usize,
         ) {
             let all: Vec<Charge> =
-                all.into_iter().map(|(figures, ceiling)| Charge { figures, ceiling: Watts(ceiling) }).collect();
+                all.into_iter().map(|(figures, ceiling)| Charge { figures, ceiling: Watts(ceiling), floor: Watts(0) }).collect();
             let room = Room { now: Watts(now), always: Watts(1), reboots };
             if shortage(&all, room, Rules::ALL).is_none() {
                 let lowest = all.iter().flat_map(|charge| charge.figures.caps()).min().unwrap_or(room.now);

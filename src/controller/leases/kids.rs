@@ -1,0 +1,145 @@
+//! A node as the child of its domain: what its hardware can do, what works on it, and what is known of it. Objects in, values
+//! out.
+
+use super::books::{SILENT, Seen};
+use super::memory::Memory;
+use crate::api::{AcceleratorProfile, ChildKey, NodePower, labels};
+use crate::controller::site::{LEAST_PERCENT, SiteNode, device, device_idle};
+use crate::controller::snapshot::Snapshot;
+use crate::core::divide::Claim;
+use crate::core::lease::{Figures, Report};
+use crate::units::Watts;
+use crate::workloads::job;
+use std::collections::BTreeMap;
+
+/// One child, before it has a wish.
+#[derive(Debug, Clone)]
+pub(super) struct Kid {
+    pub claim: Claim,
+    /// What it would claim if all of it were in use.
+    pub full: Claim,
+    pub ceiling: Watts,
+    pub report: Option<Report>,
+    pub is_heard: bool,
+    pub fenced: Option<Watts>,
+    pub leaves: bool,
+    /// What it holds though its cap has fallen, and its lease: nothing of that is there for the others.
+    pub stuck: Option<(Watts, Figures)>,
+}
+
+impl Kid {
+    /// One that draws nothing here any more.
+    pub fn gone() -> Self {
+        Self {
+            claim: Claim::sum([]),
+            full: Claim::sum([]),
+            ceiling: Watts::ZERO,
+            report: None,
+            is_heard: false,
+            fenced: Some(Watts::ZERO),
+            leaves: true,
+            stuck: None,
+        }
+    }
+}
+
+/// A node as a child.
+pub(super) fn kid(
+    seen: &Seen<'_>,
+    memory: &Memory,
+    power: &NodePower,
+    on_site: Option<&SiteNode>,
+    busy: &BTreeMap<&str, Watts>,
+) -> Kid {
+    let name = power.metadata.name.as_deref().unwrap_or_default();
+    let figures =
+        Hardware::of(power, &seen.snapshot.profiles, on_site.map(|node| seen.site.models[node.pool].as_str()));
+    let report = power.status.as_ref().and_then(|status| status.report());
+    let ceiling = Watts(power.spec.ceiling_watts).max(figures.at(figures.max));
+    let floor = figures.at(figures.min).min(ceiling);
+    let each = busy.get(name).filter(|_| on_site.is_some());
+    let most = if each.is_some() { ceiling } else { floor };
+    let model = on_site.map_or("", |node| seen.site.models[node.pool].as_str());
+    let idle = device_idle(&seen.snapshot.profiles, model); // a grant counts from there
+    let need = each.map_or(floor, |each| figures.at((*each + idle).min(figures.max)).max(floor).min(most));
+    let silent = memory.silent_for(name, seen.now) >= SILENT;
+    let fenced =
+        power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
+    let weight = i64::from(figures.count) * (1000 + i64::from(figures.overshoot_permille));
+    let full = Claim { base: figures.host, weight, floor, need: ceiling, most: ceiling };
+    let stuck = report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced);
+    let lease =
+        seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
+    Kid {
+        stuck: stuck.zip(lease).map(|(holds, lease)| (holds, Figures::from(&lease.figures))),
+        claim: if each.is_some() { Claim { need, most, ..full } } else { Claim::at(floor) },
+        full,
+        ceiling,
+        report,
+        is_heard: memory.is_heard(name),
+        fenced: fenced.filter(|watts| silent && *watts >= Watts::ZERO),
+        leaves: on_site
+            .is_none_or(|node| seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name != power.spec.domain),
+    }
+}
+
+/// What a node's hardware is like: by its agent's word, as far as that is there.
+#[derive(Debug, Clone, Copy)]
+pub struct Hardware {
+    /// The most that it draws beside its accelerators.
+    pub host: Watts,
+    /// Its accelerators.
+    pub count: u32,
+    /// The lowest limit that each takes.
+    pub min: Watts,
+    /// The highest.
+    pub max: Watts,
+    /// How far each draws above it.
+    pub overshoot_permille: u32,
+}
+
+impl Hardware {
+    /// The hardware behind a NodePower.
+    #[must_use]
+    pub fn of(power: &NodePower, profiles: &[AcceleratorProfile], model: Option<&str>) -> Self {
+        let said = power.status.as_ref().map(|status| status.accelerators.as_slice()).unwrap_or_default();
+        let host = Watts(power.spec.host_max_watts);
+        let count = u32::try_from(power.spec.accelerators).unwrap_or(0).max(u32::try_from(said.len()).unwrap_or(0));
+        let overshoot_permille = u32::try_from(power.spec.overshoot_permille).unwrap_or(0);
+        // without a model the ceiling says what each takes
+        let by_ceiling = (Watts(power.spec.ceiling_watts) - host).less_permille(overshoot_permille);
+        let each = by_ceiling.0.checked_div(i64::from(count)).map_or(Watts::ZERO, Watts);
+        let max = said.iter().filter_map(|gpu| gpu.max_watts).max().map_or(each, |max| Watts(max).max(each));
+        let known = model.map(|model| device(profiles, model).min).unwrap_or(max.percent(LEAST_PERCENT));
+        let min = said.iter().filter_map(|gpu| gpu.min_watts).max().map_or(known, Watts).min(max);
+        Self { host, count, min, max, overshoot_permille }
+    }
+
+    /// What the node can draw with this limit on each accelerator.
+    #[must_use]
+    pub fn at(&self, limit: Watts) -> Watts {
+        self.host + limit.times(self.count).plus_permille(self.overshoot_permille)
+    }
+}
+
+/// The nodes on which accelerators are in use, with the most that one of them was granted.
+pub(super) fn busy(snapshot: &Snapshot) -> BTreeMap<&str, Watts> {
+    let mut granted: BTreeMap<&str, Watts> = BTreeMap::new();
+    for (_, grant) in snapshot.grants() {
+        if let Some(each) = grant.watts.checked_div(i64::from(grant.accelerators)) {
+            granted.insert(grant.uid.as_str(), Watts(each));
+        }
+    }
+    let mut busy: BTreeMap<&str, Watts> = BTreeMap::new();
+    for pod in snapshot.pods.iter().filter(|pod| job::is_alive(pod)) {
+        let Some(node) = job::node(pod).filter(|_| pod.spec.as_ref().is_some_and(|spec| job::gpus(spec) > 0)) else {
+            continue;
+        };
+        let uid = pod.metadata.labels.as_ref().and_then(|all| all.get(labels::CONTROLLER_UID));
+        // what nobody declared may want all
+        let each = uid.and_then(|uid| granted.get(uid.as_str())).copied().unwrap_or(Watts(i64::MAX / 8));
+        let most = busy.entry(node).or_insert(Watts::ZERO);
+        *most = (*most).max(each);
+    }
+    busy
+}
