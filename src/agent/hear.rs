@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Reads under way at once, at most: one that hangs does not keep the next from being heard.
 const MOST_READS: usize = 3;
 
+/// A node that could have more again asks for it within so many milliseconds.
+const ASKS_WITHIN: u64 = 3_000;
+
 impl Agent {
     /// Starts a read where one is due.
     pub(super) fn read_on(&mut self) {
@@ -93,11 +96,16 @@ impl Agent {
         let contact = self.contact();
         let Some(machine) = self.machine.as_mut() else { return };
         machine.contact_within(contact);
+        let was_fallen = machine.is_fallen(now);
         let was_deaf = machine.contact().is_none_or(|at| now >= at + contact);
         let answer = machine.step(now, &Input::Heard { sent: heard.sent, cap: heard.cap });
+        let can_rise = machine.is_fallen(now) && (was_deaf || !was_fallen);
         self.took(now, &answer);
-        // a new lease is asked for at once
-        self.urgent |= was_deaf;
+        if can_rise {
+            // only a new lease brings it back, and it answers a heartbeat; many nodes ask for one now
+            let soon = now.plus(self.chance() % ASKS_WITHIN);
+            self.next_beat = self.next_beat.min(soon);
+        }
         if let Some(lease) = heard.offer.as_ref().and_then(|offer| offer.lease.as_ref()).map(Lease::from) {
             self.offered(&lease, &heard).await;
         }
@@ -106,7 +114,7 @@ impl Agent {
     /// A lease: taken only when it is on disk.
     async fn offered(&mut self, lease: &Lease, heard: &Heard) {
         // without the desk another agent may hold this node
-        if self.desk.is_none() {
+        if !self.is_settled() {
             return;
         }
         let Some(before) = self.machine.clone() else { return };
@@ -138,6 +146,7 @@ impl Agent {
             return;
         }
         self.cause = None;
+        self.started_with = None;
         self.took(now, &answer);
         if moved && let Some(machine) = self.machine.as_mut() {
             let answer = machine.step(now, &Input::Heard { sent: heard.sent, cap: heard.leaf_cap });

@@ -131,3 +131,87 @@ pub fn contact(views: &[GpuView], limit: u64, now: BootMillis) -> Option<BootMil
     });
     told.min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actuator::protocol::{HoldView, Identity, Obedience};
+
+    const NOW: BootMillis = BootMillis(100_000);
+
+    fn view(phase: Phase, sequence: Option<u64>, limit: i64, fall: i64, ends: Option<u64>) -> GpuView {
+        let asked = phase != Phase::Found;
+        GpuView {
+            gpu: Identity { uuid: "GPU-0".to_owned(), index: 0, model: String::new(), slices: Vec::new() },
+            range: None,
+            highest_watts: None,
+            reading: None,
+            hold: HoldView {
+                phase,
+                limit_watts: asked.then_some(Watts(limit)),
+                ends_at_boot_millis: ends.map(BootMillis),
+                fall_watts: asked.then_some(Watts(fall)),
+                sequence,
+                clock_lock_megahertz: None,
+                obedience: Obedience::Holds,
+                raised_by_other: 0,
+                last_raised: None,
+            },
+            faults: Vec::new(),
+        }
+    }
+
+    fn wishes(limit: i64, fall: i64, ends: Option<u64>) -> Wishes {
+        let wish = Wish { uuid: "GPU-0".to_owned(), limit: Watts(limit), fall: Watts(fall) };
+        Wishes { gpus: vec![wish], short: None, ends: ends.map(BootMillis) }
+    }
+
+    #[test]
+    fn an_order_is_sent_when_something_would_change() {
+        let held = |limit, fall, ends| view(Phase::Held, Some(5), limit, fall, Some(ends));
+        let sent = |wishes: Wishes, view: GpuView| {
+            let order = order(&wishes, 5, Some(5), &[view], NOW)?;
+            let gpu = order.gpus[0].clone();
+            Some((order.sequence, gpu.limit_watts.0, gpu.fall_watts.unwrap().0, gpu.ends_at_boot_millis.unwrap().0))
+        };
+        let to = |limit| wishes(limit, 300, Some(125_000));
+        assert_eq!(sent(to(400), view(Phase::Found, None, 0, 0, None)), Some((5, 400, 300, 125_000)));
+        assert_eq!(sent(to(400), held(400, 300, 125_000)), None, "it is so already");
+        assert_eq!(sent(to(400), held(400, 300, 117_000)), Some((5, 400, 300, 125_000)), "prolonged");
+        assert_eq!(sent(to(350), held(400, 300, 125_000)), Some((5, 350, 300, 125_000)), "lowered");
+        assert_eq!(sent(to(500), held(400, 300, 125_000)), None, "this sequence can't raise");
+        assert!(sent(to(500), view(Phase::Held, Some(4), 400, 300, Some(125_000))).is_some(), "a newer one can");
+        assert!(sent(to(400), held(400, 350, 125_000)).is_some(), "it is to fall lower");
+        // deaf: it holds what it falls to, without an end
+        assert_eq!(sent(wishes(300, 300, Some(90_000)), held(400, 300, 100_500)), Some((5, 300, 300, 110_000)));
+        assert_eq!(sent(wishes(300, 300, None), view(Phase::Fallen, Some(5), 300, 300, None)), None);
+        // past its end, whatever else is said
+        assert_eq!(sent(to(400), view(Phase::Fallen, Some(5), 300, 300, None)).map(|sent| sent.1), Some(400));
+        let late = wishes(400, 300, Some(NOW.0));
+        assert_eq!(sent(late, held(400, 310, 125_000)).map(|sent| sent.1), Some(300));
+    }
+
+    #[test]
+    fn an_order_is_never_below_what_the_actuator_took() {
+        let view = view(Phase::Held, Some(9), 500, 300, Some(125_000));
+        let order = order(&wishes(400, 300, Some(125_000)), 5, Some(9), &[view], NOW).unwrap();
+        assert_eq!(order.sequence, 9);
+    }
+
+    #[test]
+    fn contact_is_told_by_orders_that_would_fall() {
+        let held = |limit, ends| view(Phase::Held, Some(5), limit, 300, Some(ends));
+        assert_eq!(contact(&[held(400, 120_000), held(400, 121_000)], 25_000, NOW), Some(BootMillis(95_000)));
+        assert_eq!(contact(&[held(300, 120_000)], 25_000, NOW), None);
+        assert_eq!(contact(&[held(400, 130_000)], 25_000, NOW), Some(NOW), "never in the time to come");
+        assert_eq!(contact(&[view(Phase::Fallen, Some(5), 400, 300, None)], 25_000, NOW), None);
+    }
+
+    #[test]
+    fn a_release_allows_everything_at_every_cap() {
+        let ceiling = Watts(5000);
+        assert!(is_release(&Figures::flat(Watts(5000)), ceiling));
+        assert!(!is_release(&Figures::flat(Watts(4999)), ceiling));
+        assert!(!is_release(&Figures { safe: Watts(4000), ..Figures::flat(ceiling) }, ceiling));
+    }
+}

@@ -47,6 +47,8 @@ pub struct Trouble {
     pub word: &'static str,
     /// For people.
     pub text: String,
+    /// It is over, and was set right.
+    pub past: bool,
 }
 
 /// All accelerators of a node.
@@ -100,7 +102,10 @@ impl Hardware {
         let nameplate = expected.nameplate();
         let gpus: Vec<Gpu> =
             observation.gpus.iter().map(|view| gpu(view, expected.scale.overshoot, nameplate, now)).collect();
-        let missing = expected.accelerators.saturating_sub(gpus.len()).max(observation.unreadable.len());
+        // one that is lost is still known from before, and told as unreadable too
+        let strange = |index: u32| gpus.iter().all(|gpu| gpu.index != index);
+        let unreadable = observation.unreadable.iter().filter(|gpu| strange(gpu.index)).count();
+        let missing = expected.accelerators.saturating_sub(gpus.len()).max(unreadable);
         let highest = gpus.iter().filter_map(|gpu| gpu.range).map(|range| range.max_watts).max();
         Self { gpus, missing, nameplate: highest.unwrap_or(nameplate).max(nameplate) }
     }
@@ -197,28 +202,31 @@ fn trouble(view: &GpuView, enforced: Option<Watts>, now: BootMillis) -> Option<T
             Category::Absurd => "Absurd",
             Category::Other => "Fault",
         };
-        return Some(Trouble { word, text: format!("{name}: {}", fault.message) });
+        return Some(Trouble { word, text: format!("{name}: {}", fault.message), past: false });
     }
     let Some(enforced) = enforced else {
         let age = view.reading.as_ref().map_or(0, |reading| now.since(reading.at_boot_millis));
-        return Some(Trouble { word: "NotRead", text: format!("{name}: its limit was last read {age} ms ago") });
+        let text = format!("{name}: its limit was last read {age} ms ago");
+        return Some(Trouble { word: "NotRead", text, past: false });
     };
     let limit = view.hold.limit_watts?;
     if view.hold.obedience == Obedience::NotApplied {
         return Some(Trouble {
             word: "NotApplied",
             text: format!("{name}: {limit} was set and accepted, {enforced} is in force"),
+            past: false,
         });
     }
     if enforced > limit && view.hold.obedience == Obedience::Holds {
         let text = format!("{name}: {limit} was set, another raised it to {enforced}");
-        return Some(Trouble { word: "RaisedByOther", text });
+        return Some(Trouble { word: "RaisedByOther", text, past: false });
     }
     let raised = view.hold.last_raised?;
     // told for a minute: it is set again within a period, and would never be seen
     let ago = now.since(raised.at_boot_millis);
     (ago < 60_000).then(|| Trouble {
         word: "RaisedByOther",
+        past: true,
         text: format!(
             "{name}: {limit} was set, {} was found {} s ago and set back; {} times so far",
             raised.found_watts,
@@ -226,4 +234,84 @@ fn trouble(view: &GpuView, enforced: Option<Watts>, now: BootMillis) -> Option<T
             view.hold.raised_by_other
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actuator::protocol::{DrawKind, DrawView, Fault, HoldView, Identity, Reading, Unreadable};
+
+    const NOW: BootMillis = BootMillis(100_000);
+
+    fn view(index: u32, enforced: i64, at: u64) -> GpuView {
+        GpuView {
+            gpu: Identity { uuid: format!("GPU-{index}"), index, model: "H100".to_owned(), slices: Vec::new() },
+            range: Some(Range { min_watts: Watts(200), max_watts: Watts(700), default_watts: Watts(700) }),
+            highest_watts: Some(Watts(700)),
+            reading: Some(Reading {
+                at_boot_millis: BootMillis(at),
+                set_watts: Some(Watts(enforced)),
+                enforced_watts: Some(Watts(enforced)),
+                draw: Some(DrawView {
+                    milliwatts: 250_500,
+                    kind: DrawKind::Instant,
+                    changed_at_boot_millis: BootMillis(at),
+                }),
+                energy_millijoules: None,
+                clock_megahertz: None,
+                throttling: Vec::new(),
+            }),
+            hold: HoldView {
+                phase: Phase::Held,
+                limit_watts: Some(Watts(enforced)),
+                ends_at_boot_millis: Some(NOW.plus(9_000)),
+                fall_watts: Some(Watts(300)),
+                sequence: Some(1),
+                clock_lock_megahertz: None,
+                obedience: Obedience::Holds,
+                raised_by_other: 0,
+                last_raised: None,
+            },
+            faults: Vec::new(),
+        }
+    }
+
+    fn seen(gpus: Vec<GpuView>, unreadable: &[u32]) -> Hardware {
+        let fault = || Fault { category: Category::Lost, message: "lost".to_owned(), for_millis: None };
+        let unreadable = unreadable.iter().map(|index| Unreadable { index: *index, fault: fault() }).collect();
+        let observation = Observation { now_boot_millis: NOW, sequence: None, gpus, unreadable, listing: None };
+        Hardware::seen(&observation, &expected(), NOW)
+    }
+
+    fn expected() -> Expected {
+        let scale = Scale { host: Watts(1000), overshoot: 100 };
+        Expected { accelerators: 2, ceiling: scale.node(Watts(1500)), scale }
+    }
+
+    #[test]
+    fn what_is_read_counts_as_it_is_and_what_is_not_with_its_highest() {
+        let scale = expected().scale;
+        let fresh = |index| view(index, 400, NOW.0 - 500);
+        let both = seen(vec![fresh(0), fresh(1)], &[]);
+        assert_eq!((both.enforced(scale), both.missing), (Watts(1000 + 880), 0));
+        assert_eq!(both.draw(scale), Watts(1000 + 251 + 251));
+        let stale = seen(vec![fresh(0), view(1, 400, NOW.0 - 2_001)], &[]);
+        assert_eq!(stale.enforced(scale), Watts(1000 + 1210));
+        assert_eq!(stale.gpus[1].fault.as_ref().map(|fault| fault.word), Some("NotRead"));
+        let mut lost = fresh(1);
+        lost.faults = vec![Fault { category: Category::Lost, message: "off the bus".to_owned(), for_millis: None }];
+        let lost = seen(vec![fresh(0), lost], &[1]);
+        assert_eq!((lost.enforced(scale), lost.missing), (Watts(1000 + 1210), 0), "it is not counted twice");
+        let gone = seen(vec![fresh(0)], &[]);
+        assert_eq!((gone.enforced(scale), gone.missing), (Watts(1000 + 1265), 1), "the nameplate is 750 W");
+        assert_eq!(gone.out_of_reach(), 1);
+    }
+
+    #[test]
+    fn a_stale_draw_rises_to_the_most_and_is_never_nothing() {
+        let worst = |last: Option<i64>, age| worst_draw(last.map(Watts), age, Watts(500), Watts(440)).0;
+        assert_eq!([worst(Some(100), 0), worst(Some(100), 2_000), worst(Some(0), 0)], [100, 100, 1]);
+        assert_eq!([worst(Some(100), 2_001), worst(None, 0), worst(Some(500), 9_000)], [440, 440, 500]);
+        assert_eq!(worst_draw(Some(Watts(10)), 4_000, Watts(50), Watts(440)), Watts(210));
+    }
 }

@@ -123,7 +123,8 @@ fn held(facts: &Facts<'_>) -> Said {
 fn obeyed(facts: &Facts<'_>) -> Said {
     let faults: Vec<&str> =
         facts.hardware.gpus.iter().filter_map(|gpu| gpu.fault.as_ref()).map(|fault| fault.text.as_str()).collect();
-    let worst = facts.hardware.gpus.iter().find_map(|gpu| gpu.fault.as_ref());
+    let mut troubles = facts.hardware.gpus.iter().filter_map(|gpu| gpu.fault.as_ref());
+    let worst = troubles.clone().find(|trouble| !trouble.past).or_else(|| troubles.next());
     let (limit, enforced) = (facts.limit, facts.report.enforced);
     match worst {
         Some(fault) => {

@@ -5,7 +5,7 @@ use super::chain::Read;
 use super::desk::Desk;
 use super::keep::{Disk, Found, Memory, boot_number};
 use super::orders::{self, Wishes};
-use super::readings::{Expected, Hardware};
+use super::readings::{Expected, Gpu, Hardware};
 use super::wake::Watches;
 use super::{AgentError, Settings};
 use crate::actuator::protocol::{Observation, Phase};
@@ -14,7 +14,7 @@ use crate::caps::CONTACT_SECONDS;
 use crate::clock;
 use crate::core::chance::random;
 use crate::core::lease::{Answer, Cause, Input, Node, Rules, Why};
-use crate::units::{BootMillis, Millis};
+use crate::units::{BootMillis, Millis, Watts};
 use kube::Client;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -108,6 +108,8 @@ pub(super) struct Agent {
     pub(super) wake_at: Option<BootMillis>,
     pub(super) why_not_heard: Option<String>,
     pub(super) remarks: Vec<String>,
+    /// What was wrong at the start; until a lease is taken.
+    pub(super) started_with: Option<String>,
 
     pub(super) beats: JoinSet<Beaten>,
     pub(super) last_beat: Option<BootMillis>,
@@ -117,8 +119,10 @@ pub(super) struct Agent {
     pub(super) why_not_beaten: Option<String>,
     /// Less is in force, or more than should be: to be told at once.
     pub(super) urgent: bool,
-    /// Since when more is in force than should be; and whether that was told.
-    pub(super) disobeyed: Option<(BootMillis, bool)>,
+    /// Since when more is in force than should be, and how much of it was told.
+    pub(super) disobeyed: Option<(BootMillis, Option<Watts>)>,
+    /// What did not work at the last look, by accelerator.
+    pub(super) faults: Vec<(String, &'static str)>,
     /// When a fall of the cap was heard that is not read back yet.
     pub(super) reacting: Option<BootMillis>,
 }
@@ -130,7 +134,7 @@ impl Agent {
         let boot_id = boot_id.trim().to_owned();
         let path = settings.state_dir.clone();
         std::fs::create_dir_all(&path).map_err(|error| AgentError::State { path, error })?;
-        let mut remarks = Vec::new();
+        let mut started_with = None;
         let empty = Memory { node: settings.node.clone(), ..Memory::default() };
         let memory = match Memory::load(&settings.state_dir, &settings.node) {
             Found::Nothing => empty,
@@ -138,7 +142,7 @@ impl Agent {
             Found::Torn(why) => {
                 let folder = settings.state_dir.display();
                 tracing::error!(%folder, why, "the state is not believed: it starts without, and what is found stays");
-                remarks.push(format!("the state in {folder} is not believed ({why}): it started without"));
+                started_with = Some(format!("the state in {folder} is not believed ({why}): it started without"));
                 empty
             }
         };
@@ -175,7 +179,8 @@ impl Agent {
             next_read: now,
             wake_at: None,
             why_not_heard: None,
-            remarks,
+            remarks: Vec::new(),
+            started_with,
             beats: JoinSet::new(),
             last_beat: None,
             next_beat: now,
@@ -183,6 +188,7 @@ impl Agent {
             why_not_beaten: None,
             urgent: false,
             disobeyed: None,
+            faults: Vec::new(),
             reacting: None,
         })
     }
@@ -200,7 +206,7 @@ impl Agent {
         self.count();
     }
 
-    fn chance(&mut self) -> u64 {
+    pub(super) fn chance(&mut self) -> u64 {
         self.chances += 1;
         random(self.chance, self.chances)
     }
@@ -292,18 +298,24 @@ impl Agent {
         self.took(now, &answer);
         let obeyed = !matches!(answer.why, Why::NotObeyed { .. });
         match (&mut self.disobeyed, obeyed) {
-            (None, false) => self.disobeyed = Some((now, false)),
-            (Some((since, told)), false) if !*told && now.since(*since) >= OBEYS_WITHIN => {
-                *told = true;
-                self.urgent = true;
-                tracing::warn!(node = self.settings.node, "{}", answer.why);
+            (None, false) => self.disobeyed = Some((now, None)),
+            (Some((since, told)), false) => {
+                if now.since(*since) >= OBEYS_WITHIN && told.is_none_or(|told| told < enforced) {
+                    *told = Some(enforced);
+                    self.urgent = true;
+                    tracing::warn!(node = self.settings.node, "{}", answer.why);
+                }
             }
             (Some((_, told)), true) => {
-                self.urgent |= *told;
+                self.urgent |= told.is_some();
                 self.disobeyed = None;
             }
-            _ => {}
+            (None, true) => {}
         }
+        let word = |gpu: &Gpu| gpu.fault.as_ref().map(|fault| (gpu.uuid.clone(), fault.word));
+        let faults: Vec<_> = self.hardware.gpus.iter().filter_map(word).collect();
+        self.urgent |= faults != self.faults;
+        self.faults = faults;
         if let Some(since) = self.reacting.filter(|_| obeyed) {
             self.reacting = None;
             self.settings.metrics.reaction.observe(Duration::from_millis(now.since(since)).as_secs_f64());
@@ -361,8 +373,17 @@ impl Agent {
             })
     }
 
+    /// Was everything seen that there is, since the actuator takes our orders? One that has just started knows some of its
+    /// devices only, and the others would count as missing.
+    pub(super) fn is_settled(&self) -> bool {
+        self.machine.is_some() && self.desk.as_ref().is_some_and(|desk| self.started >= desk.since)
+    }
+
     /// Has the actuator hold what is to be held.
     async fn hold(&mut self) {
+        if !self.is_settled() {
+            return;
+        }
         let (Some(machine), Some(observation), Some(expected)) = (&self.machine, &self.observation, self.expected())
         else {
             return;

@@ -13,15 +13,16 @@ impl Agent {
     /// Sends a heartbeat where one is due.
     pub(super) fn report(&mut self) {
         let now = clock::boot();
-        let may = self.desk.is_some() && self.observation.is_some() && !self.unsaved && self.beats.is_empty();
+        let may = self.is_settled() && self.observation.is_some() && !self.unsaved && self.beats.is_empty();
         let most = u64::try_from(self.settings.heartbeat_at_most_every.as_millis()).unwrap_or(u64::MAX);
         let spaced = self.last_beat.is_none_or(|at| now.since(at) >= most);
         // what was lowered is told when it is read back, or when it is not in time
-        let settled = self.disobeyed.is_none_or(|(_, told)| told);
+        let settled = self.disobeyed.is_none_or(|(_, told)| told.is_some());
         if !may || !spaced || !(now >= self.next_beat || self.urgent && settled) {
             return;
         }
         let (Some(expected), Some(power)) = (self.expected(), self.power.clone()) else { return };
+        let remarks: Vec<String> = self.started_with.iter().chain(&self.remarks).cloned().collect();
         let Some(machine) = self.machine.as_mut() else { return };
         let report = machine.heartbeat(now);
         let facts = Facts {
@@ -35,7 +36,7 @@ impl Agent {
             wishes: self.wishes.as_ref(),
             shares: &self.memory.shares,
             contact_age: machine.contact().map(|at| now.since(at)),
-            remarks: &self.remarks,
+            remarks: &remarks,
             boot_id: &self.boot_id,
             now: clock::now(),
             boot: now,

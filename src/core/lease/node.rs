@@ -211,6 +211,12 @@ impl Node {
         (ends.map(|ends| over.map_or(ends, |over| ends.min(over))), self.fallen_to())
     }
 
+    /// Is less in force than its lease allows, so that only a new one brings it back?
+    #[must_use]
+    pub fn is_fallen(&self, now: BootMillis) -> bool {
+        self.kept.held.is_none() || self.in_force < self.allowed(now).0
+    }
+
     /// What is to be on the disk.
     #[must_use]
     pub fn kept(&self) -> &Kept {
@@ -264,7 +270,7 @@ impl Node {
             held: held.map(|held| held.figures.clone()),
             enforced,
             cap: self.kept.cap,
-            fallen: held.is_none() || self.in_force < self.allowed(now).0,
+            fallen: self.is_fallen(now),
         }
     }
 
