@@ -163,9 +163,14 @@ impl Cluster {
 
     /// Starts a controller.
     pub fn controller(&self) -> Process {
+        self.controller_with("")
+    }
+
+    /// Starts a controller with more lines of configuration.
+    pub fn controller_with(&self, lines: &str) -> Process {
         let name = format!("controller-{}", self.started.fetch_add(1, Ordering::Relaxed));
         let config = self.testbed.folder().join(format!("{name}.yaml"));
-        std::fs::write(&config, "listen: 127.0.0.1:0\nagents: true\n").unwrap();
+        std::fs::write(&config, format!("listen: 127.0.0.1:0\nagents: true\n{lines}")).unwrap();
         let mut command = heliotrope("controller");
         command.args(["--log-json", "--identity", &name, "--namespace", "heliotrope-system", "--config"]);
         command.arg(config).arg("--kubeconfig").arg(&self.kubeconfig);

@@ -5,9 +5,11 @@ use crate::meter::now;
 use crate::plant::{Plant, at_work};
 use crate::tree::{NODES, name_of};
 use crate::wall::Wall;
+use heliotrope::actuator::client::Client;
 use heliotrope::actuator::device::Devices;
 use heliotrope::actuator::node::{Node as Holder, Settings as Holds};
 use heliotrope::actuator::nvml::Library;
+use heliotrope::actuator::protocol::Role;
 use heliotrope::actuator::server::{Allowed, bind, serve};
 use heliotrope::agent::{self, Settings};
 use nix::sys::signal::{Signal, kill};
@@ -35,6 +37,7 @@ impl Process {
         Self(command.spawn().unwrap())
     }
 
+    #[allow(dead_code, reason = "the bench looks at what it takes")]
     pub fn id(&self) -> u32 {
         self.0.id()
     }
@@ -202,6 +205,7 @@ impl Fleet {
     }
 
     /// Process ids of the agent and the actuator.
+    #[allow(dead_code, reason = "the bench looks at what they take")]
     pub fn ids(&self, node: usize) -> Option<(u32, u32)> {
         match (&self.agents[node], &self.actuators[node]) {
             (Some(Agent::Process(agent)), Some(Actuator::Process(actuator))) => Some((agent.id(), actuator.id())),
@@ -234,6 +238,31 @@ impl Fleet {
         self.plant.nodes[node].set_workloads(at_work()).unwrap();
         self.start_actuator(node);
         self.start_agent(node);
+    }
+
+    /// Starts what a scenario left dead.
+    pub fn revive(&mut self) {
+        for node in 0..NODES {
+            if self.actuators[node].is_none() {
+                self.start_actuator(node);
+            }
+            if self.agents[node].is_none() {
+                self.start_agent(node);
+            }
+        }
+    }
+
+    /// What the actuators have read back last, as the sum of each node's limits in force; none where one can't say.
+    pub async fn read_back(&self) -> Option<Vec<f64>> {
+        let asked = (0..NODES).map(|node| async move {
+            let mut client = Client::connect(&self.plant.socket(node)).await.ok()?;
+            client.hello(Role::Observer, "test").await.ok()?;
+            let gpus = client.observe().await.ok()?.gpus;
+            let limits: Option<Vec<f64>> =
+                gpus.iter().map(|gpu| Some(gpu.reading.as_ref()?.enforced_watts?.0 as f64)).collect();
+            limits.filter(|limits| limits.len() == 8).map(|limits| limits.iter().sum())
+        });
+        futures::future::join_all(asked).await.into_iter().collect()
     }
 
     /// Does this node's actuator answer at its socket within so many seconds?

@@ -7,6 +7,7 @@
 //! | variable | |
 //! |---|---|
 //! | `HELIOTROPE_SITE=long` | all scenarios, at the lengths that issue 4 names (`make test-long`) |
+//! | `HELIOTROPE_SITE=all` | all scenarios, shorter |
 //! | `HELIOTROPE_SITE_ONLY=a,b` | only scenarios whose names contain one of these |
 //! | `HELIOTROPE_SITE_TABLE=FILE` | writes what was measured there |
 
@@ -19,12 +20,15 @@
 )]
 
 mod cluster;
+mod dead;
 mod fleet;
+mod hardware;
 mod meter;
 mod plant;
 mod proxy;
 mod site;
 mod steady;
+mod store;
 mod tree;
 mod wall;
 
@@ -36,5 +40,22 @@ fn the_cap_holds() {
     steady::install(&mut site);
     site.scenario("steady run", steady::steady);
     site.scenario("-30 % by event, and back", steady::curtailed);
+    site.scenario("controller dead, then -30 %", dead::no_controller);
+    site.scenario("controller killed mid-change", dead::killed_mid_change);
+    site.long_scenario("controller killed and restarted", dead::restarted_controller);
+    site.scenario("agents killed", dead::killed_agents);
+    site.scenario("actuators killed", dead::killed_actuators);
+    site.scenario("API server stopped", dead::stopped_api_server);
+    site.long_scenario("API server slow, 5 s a call", dead::slow_api_server);
+    site.long_scenario("two controllers, one stopped for 60 s", dead::two_controllers);
+    site.scenario("one node reboots, no boot guard", hardware::one_reboots);
+    site.scenario("all reboot at once", hardware::all_reboot);
+    site.scenario("driver reload", hardware::driver_reload);
+    site.scenario("foreign process raises limits", hardware::foreign_limits);
+    site.long_scenario("frozen sensors", hardware::frozen_sensors);
+    site.long_scenario("wall clocks stepped by 10 min", store::stepped_clocks);
+    site.long_scenario("a Node deleted, one relabelled", store::nodes_go_and_move);
+    site.scenario("etcd restored from an older snapshot", store::restored_store);
+    site.judge("break glass: Observe", store::break_glass);
     site.end();
 }

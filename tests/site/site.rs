@@ -4,8 +4,9 @@ use crate::cluster::Cluster;
 use crate::fleet::{Fleet, Process};
 use crate::meter::{Meter, now};
 use crate::plant::Plant;
-use crate::tree::{FEEDS, NODES, at_limits, drawn};
+use crate::tree::{FEEDS, GPU_MAX, NODES, at_limits, drawn};
 use crate::wall::Wall;
+use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,8 +23,10 @@ pub struct Site {
     pub cluster: Cluster,
     pub plant: Arc<Plant>,
     pub wall: Arc<Wall>,
-    /// Everything at the lengths that the issue names, or shorter ones for each change.
-    pub long: bool,
+    /// At the lengths that the issue names, or shorter ones.
+    long: bool,
+    /// All scenarios, or those that fit into the tests of each change.
+    all: bool,
     events: Vec<String>,
     rows: Vec<String>,
     failed: Vec<String>,
@@ -71,7 +74,7 @@ impl Site {
         let meter = Meter::start(plant.clone());
         let fleet = Fleet::start(&plant, &cluster.kubeconfig, &wall);
         let controllers = vec![cluster.controller()];
-        let long = std::env::var("HELIOTROPE_SITE").is_ok_and(|length| length == "long");
+        let length = std::env::var("HELIOTROPE_SITE").unwrap_or_default();
         Self {
             controllers,
             fleet,
@@ -79,12 +82,19 @@ impl Site {
             cluster,
             plant,
             wall,
-            long,
+            long: length == "long",
+            all: length == "long" || length == "all",
             events: Vec::new(),
             rows: Vec::new(),
             failed: Vec::new(),
             _folder: folder,
         }
+    }
+
+    /// The root enforces. From now on it is judged, with the correction time that every fall has.
+    pub fn enforce(&self) {
+        self.meter.arm();
+        self.cluster.patch("PowerDomain", FEEDS[0].name, json!({"spec": {"mode": "Enforce"}}));
     }
 
     /// Seconds here, and in the long run.
@@ -111,6 +121,12 @@ impl Site {
         at
     }
 
+    /// An order that is gone with the store. `domain` may draw its cap again from this moment on.
+    pub fn forget(&mut self, name: &str, domain: usize) {
+        self.meter.order(domain, FEEDS[domain].cap);
+        self.events.retain(|event| event != name);
+    }
+
     /// Waits until all limits are below what they were, and all caps kept whatever is drawn. Seconds since then.
     pub fn fell(&self, since: u64, most: u64) -> Option<f64> {
         self.until(most, || self.meter.record().fell_after(since))
@@ -121,23 +137,38 @@ impl Site {
         self.until(most, || self.meter.record().back_after(since, share))
     }
 
-    /// Waits until the agents have said, all together, that what they read back keeps the caps. Seconds since then.
+    /// Waits until the actuators have read back, all together, what keeps the caps. Seconds since then.
+    pub fn read_back(&self, since: u64, most: u64) -> Option<f64> {
+        self.until(most, || {
+            let limits = self.cluster.runtime.block_on(self.fleet.read_back())?;
+            self.keeps_caps(&limits).then(|| (now() - since) as f64 / 1000.0)
+        })
+    }
+
+    /// Waits until the agents have said so in the status of their NodePowers. Seconds since then.
     pub fn told(&self, since: u64, most: u64) -> Option<f64> {
         self.until(most, || {
-            let mut nodes = vec![f64::INFINITY; NODES];
+            let mut limits = vec![8.0 * GPU_MAX; NODES];
             for power in self.cluster.powers() {
                 let name = power.metadata.name.unwrap_or_default();
                 let Some(node) = name.strip_prefix("gpu-").and_then(|at| at.parse::<usize>().ok()) else { continue };
                 let gpus = power.status.map(|status| status.accelerators).unwrap_or_default();
                 if gpus.len() == 8 {
-                    nodes[node] = at_limits(gpus.iter().map(|gpu| gpu.enforced_watts.unwrap_or(400) as f64).sum());
+                    limits[node] =
+                        gpus.iter().map(|gpu| gpu.enforced_watts.map_or(GPU_MAX, |watts| watts as f64)).sum();
                 }
             }
-            let caps = self.meter.record().caps.clone();
-            let cap = |feed: usize| caps.iter().rev().find(|(_, of, _)| *of == feed).map_or(0.0, |(_, _, cap)| *cap);
-            let feeds = drawn(&nodes);
-            (0..4).all(|feed| feeds[feed] <= cap(feed) + 0.5).then(|| (now() - since) as f64 / 1000.0)
+            self.keeps_caps(&limits).then(|| (now() - since) as f64 / 1000.0)
         })
+    }
+
+    /// Would all feeds be under the caps as they were ordered last, whatever is drawn under these limits?
+    fn keeps_caps(&self, limits: &[f64]) -> bool {
+        let caps = self.meter.record().caps.clone();
+        let cap = |feed: usize| caps.iter().rev().find(|(_, of, _)| *of == feed).map_or(0.0, |(_, _, cap)| *cap);
+        let worst: Vec<f64> = limits.iter().map(|limits| at_limits(*limits)).collect();
+        let feeds = drawn(&worst);
+        (0..4).all(|feed| feeds[feed] <= cap(feed) + 0.5)
     }
 
     pub fn until<T>(&self, seconds: u64, mut holds: impl FnMut() -> Option<T>) -> Option<T> {
@@ -147,7 +178,7 @@ impl Site {
             if found.is_some() || now() > until {
                 return found;
             }
-            pause(200);
+            pause(100);
         }
     }
 
@@ -155,6 +186,7 @@ impl Site {
     fn settle(&mut self) -> Option<f64> {
         self.cluster.proxy.slow(0);
         self.wall.step(0);
+        self.fleet.revive();
         for event in std::mem::take(&mut self.events) {
             self.cluster.release(&event);
         }
@@ -165,10 +197,27 @@ impl Site {
         self.back(now(), 0.97, 120)
     }
 
-    /// Runs a scenario, and judges it: no watt-second over any cap, whatever it is about.
+    /// Runs a scenario and has the site settle again.
     pub fn scenario(&mut self, name: &str, run: impl FnOnce(&mut Self, &mut Told)) {
-        if std::env::var("HELIOTROPE_SITE_ONLY").is_ok_and(|only| !only.split(',').any(|part| name.contains(part))) {
-            return;
+        if self.judge(name, run) && self.settle().is_none() {
+            let text = format!("{name}: two minutes after it not all that is allowed is drawn again");
+            eprintln!("  FAILED: {text}");
+            self.failed.push(text);
+        }
+    }
+
+    /// Runs a scenario that only the longer runs have.
+    pub fn long_scenario(&mut self, name: &str, run: impl FnOnce(&mut Self, &mut Told)) {
+        if self.all {
+            self.scenario(name, run);
+        }
+    }
+
+    /// Runs a scenario, and judges it: no watt-second over any cap, whatever it is about.
+    pub fn judge(&mut self, name: &str, run: impl FnOnce(&mut Self, &mut Told)) -> bool {
+        let wanted = |only: String| name.starts_with("install") || only.split(',').any(|part| name.contains(part));
+        if std::env::var("HELIOTROPE_SITE_ONLY").is_ok_and(|only| !wanted(only)) {
+            return false;
         }
         let from = now();
         let mut told = Told::default();
@@ -195,13 +244,11 @@ impl Site {
         );
         eprintln!("{row}");
         self.rows.push(row);
-        if self.settle().is_none() {
-            told.failures.push("two minutes after it not all that is allowed is drawn again".to_owned());
-        }
         for failure in told.failures {
             eprintln!("  FAILED: {failure}");
             self.failed.push(format!("{name}: {failure}"));
         }
+        true
     }
 
     /// The table of all that was run, and a panic where something failed.

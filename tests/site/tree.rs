@@ -56,11 +56,6 @@ pub fn name_of(node: usize) -> String {
     format!("gpu-{node:02}")
 }
 
-/// A feed's place among [`FEEDS`].
-pub fn feed(name: &str) -> usize {
-    FEEDS.iter().position(|feed| feed.name == name).unwrap()
-}
-
 /// The watts of a node whose GPUs' limits have this sum, at most.
 pub fn at_limits(limits: f64) -> f64 {
     HOST + limits * (1.0 + OVERSHOOT_PERMILLE / 1000.0)
