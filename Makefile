@@ -13,6 +13,12 @@ test:        ## everything: format, lints, licences, drift, all tests; ends with
 model-check: ## the lease protocol's models at large sizes (some ten minutes, up to 8 GiB); writes docs/model-check.log.md
 	@bash tests/model-check.sh
 
+test-long:   ## 50 nodes of eight GPUs through every fault, at full length (some 40 minutes)
+	@HELIOTROPE_SITE=long cargo test --locked --test site
+
+bench-curtail: ## seconds of a curtailment at 50 nodes, against benches/budgets.yaml (some 20 minutes); writes docs/bench-curtail.log.md
+	@HELIOTROPE_BENCH_LOG=docs/bench-curtail.log.md cargo bench --locked --bench curtail
+
 crds:          ## writes the CustomResourceDefinitions anew, here and in the chart
 	@cargo run --quiet -- crds --dir crds
 	@cargo run --quiet -- crds --dir charts/heliotrope/crds
@@ -26,4 +32,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test model-check crds testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long bench-curtail model-check crds testbed-assets testbed-up testbed-down

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 /// Seconds after which a watch is opened anew. 290 is the library's own: a connection that died unheard would look
 /// healthy for as long. A cycle does not rest on watches for its ledger, so a minute is enough.
@@ -39,6 +39,8 @@ pub struct Watch {
     priorities: Store<PriorityClass>,
     config_maps: Store<ConfigMap>,
     powers: Store<DynamicObject>,
+    /// Every cache is filled.
+    filled: Arc<OnceCell<()>>,
 }
 
 /// An object of ours that can't be parsed.
@@ -76,11 +78,18 @@ impl Watch {
             namespaces: keep(Api::all(client.clone()), (), changed.clone()),
             priorities: keep(Api::all(client.clone()), (), changed.clone()),
             config_maps: keep(Api::namespaced(client.clone(), namespace), (), changed.clone()),
+            filled: Arc::default(),
         }
     }
 
     /// Waits until every cache is filled. Until then nothing is decided.
+    ///
+    /// Several may wait. A store of the client library wakes only the last of those that wait for it, so one waits for all.
     pub async fn ready(&self) {
+        self.filled.get_or_init(|| self.fill()).await;
+    }
+
+    async fn fill(&self) {
         let ours = [&self.profiles, &self.signals, &self.workloads, &self.domains, &self.events, &self.powers];
         for store in ours {
             let _ = store.wait_until_ready().await; // an error is a watch that ended, and with it this program

@@ -64,10 +64,13 @@ pub struct Testbed {
     assets: PathBuf,
     // before the folder: processes end before what they write to is removed
     processes: Vec<Process>,
+    /// How each was started, in the same order.
+    programs: Vec<(String, Vec<String>)>,
+    ends_with_us: bool,
     folder: Option<tempfile::TempDir>,
     path: PathBuf,
     server: String,
-    _ports: Ports<6>,
+    ports: Ports<6>,
 }
 
 impl Testbed {
@@ -92,27 +95,53 @@ impl Testbed {
         Ok(testbed)
     }
 
+    /// Starts etcd and kube-apiserver alone: objects are kept and told of, and nobody acts on them.
+    ///
+    /// # Errors
+    /// As [`Testbed::start`].
+    pub fn start_bare(more: Flags) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new().prefix("heliotrope-testbed-").tempdir()?;
+        let path = folder.path().to_path_buf();
+        let mut testbed = Self::store_in(&path, true, more)?;
+        testbed.folder = Some(folder);
+        Ok(testbed)
+    }
+
     /// Starts a control plane that keeps its files in a folder. `ends_with_us`: the processes end when this one does,
     /// even where it is killed.
     ///
     /// # Errors
     /// As [`Testbed::start`].
     pub fn start_in(path: &Path, ends_with_us: bool, more: Flags) -> Result<Self, Error> {
+        let mut testbed = Self::store_in(path, ends_with_us, more)?;
+        testbed.start_the_rest(more)?;
+        Ok(testbed)
+    }
+
+    /// etcd and kube-apiserver.
+    fn store_in(path: &Path, ends_with_us: bool, more: Flags) -> Result<Self, Error> {
         let assets = assets()?;
         keys::write(path)?;
-        let ports = Ports::take()?;
-        let [etcd, peer, secure, manager, scheduler, kwok] = ports.numbers;
+        let ports: Ports<6> = Ports::take()?;
+        let [etcd, peer, secure, ..] = ports.numbers;
         let server = format!("https://127.0.0.1:{secure}");
         for (name, token) in [("admin", "admin"), ("controller-manager", "manager"), ("scheduler", "scheduler")] {
             kubeconfig(&path.join(format!("{name}.kubeconfig")), path, &server, token)?;
         }
         std::fs::write(path.join("kwok.yaml"), include_str!("../kwok/stages.yaml"))?;
         let file = |name: &str| path.join(name).display().to_string();
-        let mut testbed =
-            Self { assets, processes: Vec::new(), folder: None, path: path.to_path_buf(), server, _ports: ports };
+        let mut testbed = Self {
+            assets,
+            processes: Vec::new(),
+            programs: Vec::new(),
+            ends_with_us,
+            folder: None,
+            path: path.to_path_buf(),
+            server,
+            ports,
+        };
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         testbed.run(
-            ends_with_us,
             "etcd",
             &[
                 format!("--data-dir={}", file("etcd")),
@@ -142,10 +171,27 @@ impl Testbed {
         .into_iter()
         .chain(more.api_server.iter().map(|flag| (*flag).to_owned()))
         .collect();
-        testbed.run(ends_with_us, "kube-apiserver", &flags)?;
-        testbed.wait("kube-apiserver", |testbed| {
+        testbed.run("kube-apiserver", &flags)?;
+        testbed.wait_until_ready()?;
+        Ok(testbed)
+    }
+
+    /// Waits until the API server is ready.
+    ///
+    /// # Errors
+    /// As [`Testbed::start`].
+    pub fn wait_until_ready(&mut self) -> Result<(), Error> {
+        self.wait("kube-apiserver", |testbed| {
             testbed.kubectl(&["get", "--raw", "/readyz"]).is_ok_and(|output| output.status.success())
-        })?;
+        })
+    }
+
+    /// Those that act on objects.
+    fn start_the_rest(&mut self, more: Flags) -> Result<(), Error> {
+        let [.., manager, scheduler, kwok] = self.ports.numbers;
+        let path = self.path.clone();
+        let file = |name: &str| path.join(name).display().to_string();
+        let testbed = self;
         let client = |name: &str, port: u16| {
             let config = file(&format!("{name}.kubeconfig"));
             ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"]
@@ -165,10 +211,9 @@ impl Testbed {
             "--use-service-account-credentials=true".to_owned(),
         ]);
         arguments.extend(more.controller_manager.iter().map(|flag| (*flag).to_owned()));
-        testbed.run(ends_with_us, "kube-controller-manager", &arguments)?;
-        testbed.run(ends_with_us, "kube-scheduler", &client("scheduler", scheduler))?;
+        testbed.run("kube-controller-manager", &arguments)?;
+        testbed.run("kube-scheduler", &client("scheduler", scheduler))?;
         testbed.run(
-            ends_with_us,
             "kwok",
             &[
                 format!("--kubeconfig={}", file("admin.kubeconfig")),
@@ -180,15 +225,56 @@ impl Testbed {
         testbed.wait("kube-controller-manager", |testbed| {
             let account = testbed.kubectl(&["get", "serviceaccount", "default", "--namespace", "default"]);
             account.is_ok_and(|output| output.status.success())
-        })?;
-        Ok(testbed)
+        })
     }
 
-    fn run(&mut self, ends_with_us: bool, program: &str, arguments: &[String]) -> Result<(), Error> {
+    fn run(&mut self, program: &str, arguments: &[String]) -> Result<(), Error> {
         let log = self.path.join(format!("{program}.log"));
-        let process = Process::start(&self.assets.join(program), arguments, &log, ends_with_us)?;
+        let process = Process::start(&self.assets.join(program), arguments, &log, self.ends_with_us)?;
         self.processes.push(process);
+        self.programs.push((program.to_owned(), arguments.to_vec()));
         Ok(())
+    }
+
+    fn at(&self, program: &str) -> Result<usize, Error> {
+        let at = self.programs.iter().position(|(name, _)| name == program);
+        at.ok_or_else(|| Error::Refused(format!("{program} does not run here")))
+    }
+
+    /// The id of one of its programs, as `etcd`.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn id_of(&self, program: &str) -> Result<u32, Error> {
+        Ok(self.processes[self.at(program)?].id())
+    }
+
+    /// Kills one of its programs.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn kill(&mut self, program: &str) -> Result<(), Error> {
+        let at = self.at(program)?;
+        self.processes[at].kill();
+        Ok(())
+    }
+
+    /// Starts a program anew that was killed, as it was started first.
+    ///
+    /// # Errors
+    /// Where it never ran, or can't be started.
+    pub fn start_again(&mut self, program: &str) -> Result<(), Error> {
+        let at = self.at(program)?;
+        let (name, arguments) = &self.programs[at];
+        let log = self.path.join(format!("{program}.log"));
+        self.processes[at] = Process::start(&self.assets.join(name), arguments, &log, self.ends_with_us)?;
+        Ok(())
+    }
+
+    /// Where etcd keeps its data.
+    #[must_use]
+    pub fn etcd_folder(&self) -> PathBuf {
+        self.path.join("etcd")
     }
 
     /// Waits until something holds, and no longer than [`READY`]; ends early where the program did.

@@ -61,6 +61,14 @@ impl Process {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
     }
 
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill(); // it may have ended by itself
+            let _ = child.wait();
+        }
+    }
+
     /// Lets it go on.
     pub(crate) fn leave(mut self) {
         self.child = None;
@@ -69,9 +77,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill(); // it may have ended by itself
-            let _ = child.wait();
-        }
+        self.kill();
     }
 }
