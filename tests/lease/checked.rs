@@ -3,7 +3,7 @@
 
 use super::dolls::{Write, writes};
 use heliotrope::core::lease::{
-    Beat, Cap, Child, Entry, Facts, Fault, Figures, Lease, Ledger, Report, Rule, Rules, Step, Terms, allot,
+    Beat, Cap, Child, Entry, Facts, Fault, Figures, Lease, Ledger, Report, Row, Rule, Rules, Step, Terms, allot,
 };
 use heliotrope::units::{Millis, Watts};
 use proptest::prelude::*;
@@ -117,9 +117,15 @@ const MUTATIONS: [(&str, Mutation); 23] = [
     }),
     ("a row rises, and its reserve with it, by the whole cap", |write| {
         let cap = write.facts.cap.watts;
-        let Some((_, lease, reserve)) = published(write) else { return false };
+        // up to its floor it makes no difference, since it can't be held to less; up to what it enforces it is no raise
+        let least =
+            |child: &Child| child.report.as_ref().map_or(Watts(0), |report| report.enforced).max(child.wish.floor);
+        let least: BTreeMap<_, Watts> = write.children.iter().map(|(key, child)| (*key, least(child))).collect();
+        let Some((key, lease, reserve)) = published(write) else { return false };
+        let least = least[&key];
         for figures in [&mut lease.figures, reserve] {
-            let Some(last) = figures.rows.last_mut().filter(|last| last.cap < cap) else { return false };
+            let is_more = |last: &&mut Row| last.cap < cap && last.watts + cap > least;
+            let Some(last) = figures.rows.last_mut().filter(is_more) else { return false };
             last.watts += cap;
             let most = last.watts;
             figures.rows.iter_mut().for_each(|row| row.watts = row.watts.max(most));

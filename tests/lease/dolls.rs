@@ -196,7 +196,8 @@ pub fn writes(seed: u64, rounds: usize, rules: Rules) -> Vec<Write> {
             }
         }
         let version = cap.version - u64::from(cap.version > 1 && chance.once_in(10));
-        let facts = Facts { cap: Cap { version, ..cap }, baseline, unguarded_reboots, released: false, above: above.clone() };
+        let facts =
+            Facts { cap: Cap { version, ..cap }, baseline, unguarded_reboots, released: false, above: above.clone() };
         let children: BTreeMap<u8, Child> = dolls
             .iter()
             .map(|(key, doll)| {

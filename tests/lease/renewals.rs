@@ -100,10 +100,9 @@ fn a_step_is_taken_early_only_where_the_sums_do_not_fit_for_two_thirds_of_a_life
 }
 
 #[test]
-fn a_child_that_is_fenced_is_leased_no_more_than_it_can_draw() {
+fn nothing_is_written_to_a_child_that_is_fenced() {
     let mut site = Site::settled();
     site.children.get_mut(&0).unwrap().fenced = Some(Watts(120));
-    assert_eq!(site.write(), (Told::Lowered, true));
-    assert_eq!(site.leased().0, 120);
-    assert!(!site.write().1, "and that is written once");
+    assert_eq!(site.write(), (Told::NotHeard, false));
+    assert_eq!(site.leased().0, 300, "nobody is there to take it, and what it can draw is known");
 }

@@ -338,8 +338,7 @@ impl<K: Ord + Clone> Books<'_, K> {
     /// What a child is to have, as far as it can use it: nothing that it is fenced from, which waits for the sums when the fence
     /// is gone.
     fn wanted(&self, child: &Child) -> Figures {
-        let wish = child.fenced.map(|most| child.wish.lowest(&Figures::flat(most)));
-        self.under_the_cap(wish.unwrap_or_else(|| child.wish.clone()))
+        self.under_the_cap(child.wish.clone())
     }
 
     /// No lease allows more than its own row at the cap under which it is written.

@@ -231,7 +231,7 @@ mod tests {
             reboots in 0..2_usize,
         ) {
             let all: Vec<Charge> =
-                all.into_iter().map(|(figures, ceiling)| Charge { figures, ceiling: Watts(ceiling), floor: Watts(0) }).collect();
+                all.into_iter().map(|(figures, ceiling)| Charge { figures, ceiling: Watts(ceiling), floor: Watts(-1) }).collect();
             let room = Room { now: Watts(now), always: Watts(1), reboots };
             if shortage(&all, room, Rules::ALL).is_none() {
                 let lowest = all.iter().flat_map(|charge| charge.figures.caps()).min().unwrap_or(room.now);
