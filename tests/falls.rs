@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use heliotrope::core::admit::{Action, cycle};
+use heliotrope::core::admit::{Action, cycle, throttle};
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::{
     Fixed, Heliotrope, Load, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension, Workload,
@@ -109,4 +109,24 @@ fn a_fall_that_nobody_knew_of_is_met_by_what_stops_quickly() {
     // the one that stops slowly has run for less, so that it would lose less
     let told = played(site(&[570, 0], &[60, 4000], 0, 1), 0);
     assert_eq!(told.iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>(), ["w01"]);
+}
+
+/// Where accelerators can be throttled, what runs is throttled first, and stopped only where even the least does not fit.
+#[test]
+fn what_can_be_throttled_is_not_stopped() {
+    let watts =
+        |problem: &Problem| problem.workloads.iter().map(|workload| workload.choices[0].load.watts).sum::<Watts>();
+    let fallen = |room: i64, least: Option<i64>| {
+        let mut problem = site(&[0; 10], &[600; 10], 10, room);
+        problem.pools[0].least = least.map(Watts);
+        throttle(&mut problem, LEAD);
+        let decided = cycle(&problem, &Heliotrope, LEAD);
+        let stopped = decided.actions.iter().filter(|action| matches!(action, Action::Suspend { .. })).count();
+        (watts(&problem).0, stopped)
+    };
+    assert_eq!(fallen(7, None), (10_000, 3), "nothing throttles it");
+    assert_eq!(fallen(7, Some(300)), (7000, 0));
+    assert_eq!(fallen(10, Some(300)), (10_000, 0), "nothing fell");
+    // ten at 300 W each are 3,000: for 2,000 four are stopped
+    assert_eq!(fallen(2, Some(300)), (3000, 4));
 }
