@@ -5,14 +5,13 @@ use super::{CommandError, logs};
 use crate::controller::config::Config;
 use crate::controller::events::Events;
 use crate::controller::leader::Candidate;
-use crate::controller::leases::run::Granting;
+use crate::controller::leases::run::{Between, Granting};
 use crate::controller::run::Controller as Loop;
 use crate::controller::watch::Watch;
 use crate::web::{Metrics, serve};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -79,15 +78,13 @@ impl Controller {
         let changed = Arc::new(Notify::new());
         let watts = Arc::new(Notify::new());
         let watch = Watch::start(&client, &self.namespace, &changed, &watts);
-        let leads = Arc::new(AtomicBool::new(false));
-        let mut leases = None;
+        let mut between = Between::default();
         if config.agents {
-            let (granting, shown) =
-                Granting::new(client.clone(), watch.clone(), &config, metrics.clone(), leads.clone());
+            let (granting, shared) = Granting::new(client.clone(), watch.clone(), &config, metrics.clone());
             tokio::spawn(granting.run(watts));
-            leases = Some(shown);
+            between = shared;
         }
-        Loop::new(client, watch, config, candidate, metrics, events, leads, leases).run(changed, stop).await;
+        Loop::new(client, watch, config, candidate, metrics, events, between).run(changed, stop).await;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use super::enforce::{Pace, enforce};
 use super::events::Events;
 use super::leader::{Candidate, HOLDS};
 use super::leases::exception;
+use super::leases::run::Between;
 use super::leases::view::Leases;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
@@ -28,9 +29,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{Notify, watch as channel};
+use tokio::sync::Notify;
 
 /// Events that come within this time are one: a Job with a hundred pods is not a hundred cycles.
 const GATHER: Duration = Duration::from_millis(250);
@@ -63,10 +64,7 @@ pub struct Controller {
     pace: Pace,
     /// Starts that failed.
     failed: Backoff,
-    /// Does this controller lead? The grant loop looks at it.
-    leading: Arc<AtomicBool>,
-    /// What the grant loop shows, where nodes have agents.
-    leases: Option<channel::Receiver<Leases>>,
+    between: Between,
 }
 
 impl Controller {
@@ -79,16 +77,14 @@ impl Controller {
         candidate: Option<Candidate>,
         metrics: Arc<Metrics>,
         events: Events,
-        leading: Arc<AtomicBool>,
-        leases: Option<channel::Receiver<Leases>>,
+        between: Between,
     ) -> Self {
         let voice = Voice::new(client.clone(), metrics.clone(), events);
         Self {
             adopter: Adopter::new(client.clone()),
             pace: Pace::default(),
             failed: Backoff::default(),
-            leading,
-            leases,
+            between,
             client,
             voice,
             watch,
@@ -117,7 +113,7 @@ impl Controller {
         loop {
             let watch = clock::Stopwatch::start();
             let acts = self.may_act().await;
-            self.leading.store(acts, Ordering::Relaxed);
+            self.between.leads.store(acts, Ordering::Relaxed);
             if acts && let Err(error) = self.once().await {
                 self.voice.count(&error);
                 tracing::warn!(%error, "a cycle was cut short");
@@ -177,7 +173,7 @@ impl Controller {
         let (mut snapshot, signals, mut malformed) = self.watch.snapshot(now);
         malformed.extend(caps(&self.client, &mut snapshot).await?.1);
         self.time_terminations(&mut snapshot);
-        snapshot.leases = self.leases.as_ref().map(|leases| leases.borrow().clone());
+        snapshot.leases = self.between.leases.as_ref().map(|leases| leases.borrow().clone());
         let readings = self.read(&mut snapshot, &signals, now);
 
         // 2. The world, and what the core makes of it.

@@ -37,6 +37,15 @@ const AT_ONCE: usize = 8;
 /// Steps of a domain's schedule that are looked at: only what holds now counts here.
 const HORIZON: Seconds = Seconds(60);
 
+/// What the grant loop and the cycle that plans tell each other.
+#[derive(Debug, Clone, Default)]
+pub struct Between {
+    /// Does this controller lead? Said by the cycle. It saves work; the swap keeps two from harm.
+    pub leads: Arc<AtomicBool>,
+    /// What is leased. Said by the grant loop, where nodes have agents.
+    pub leases: Option<channel::Receiver<Leases>>,
+}
+
 /// The loop.
 pub struct Granting {
     client: Client,
@@ -45,21 +54,14 @@ pub struct Granting {
     terms: Terms,
     memory: Memory,
     clock: Stopwatch,
-    /// Does this controller lead? It saves work; the swap keeps two from harm.
     leads: Arc<AtomicBool>,
     shown: channel::Sender<Leases>,
 }
 
 impl Granting {
-    /// A loop that has heard nothing yet. What it finds is shown through the channel.
+    /// A loop that has heard nothing yet, and what it shares with the cycle that plans.
     #[must_use]
-    pub fn new(
-        client: Client,
-        watch: Watch,
-        config: &Config,
-        metrics: Arc<Metrics>,
-        leads: Arc<AtomicBool>,
-    ) -> (Self, channel::Receiver<Leases>) {
+    pub fn new(client: Client, watch: Watch, config: &Config, metrics: Arc<Metrics>) -> (Self, Between) {
         let (shown, seen) = channel::channel(Leases::default());
         let terms = Terms {
             life: Millis(u64::from(config.lease_seconds) * 1000),
@@ -67,7 +69,9 @@ impl Granting {
             renew_after: (u64::from(config.lease_seconds) / 60).max(1),
         };
         let clock = Stopwatch::start();
-        (Self { client, watch, metrics, terms, memory: Memory::default(), clock, leads, shown }, seen)
+        let between = Between { leads: Arc::default(), leases: Some(seen) };
+        let leads = between.leads.clone();
+        (Self { client, watch, metrics, terms, memory: Memory::default(), clock, leads, shown }, between)
     }
 
     /// Runs until it is dropped.

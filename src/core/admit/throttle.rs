@@ -38,7 +38,7 @@ pub fn throttle(problem: &mut Problem, lead: Seconds) {
             let share = (i128::from(slack.0) * i128::from(over.0) + all - 1) / all;
             let less = Watts(i64::try_from(share).unwrap_or(i64::MAX)).min(slack);
             for choice in problem.workloads[i].choices.iter_mut().filter(|choice| choice.pool == pool) {
-                choice.load.watts = choice.load.watts - less;
+                choice.load.watts -= less;
             }
         }
         free = self::free(problem, until);
