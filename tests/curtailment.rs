@@ -248,7 +248,7 @@ fn an_event_that_can_not_be_parsed_is_obeyed_as_far_as_it_can_be_read() {
             "status": {"targetWatts": 42_000}});
         change(&mut object);
         assert!(serde_json::from_value::<CurtailmentEvent>(object.clone()).is_err());
-        let unparsed = curtail::order_of_unparsed(&object).into_iter().collect();
+        let unparsed = heliotrope::caps::order_of_unparsed(&object).into_iter().collect();
         caps(&Snapshot { unparsed, ..with(&[event("a", None, 2, cap(50_000))]) }, [0, 1, 2, 3, 4])
     };
     assert_eq!(newer(|_| {}), [50_000, 42_000, 42_000, 60_000, 60_000]);

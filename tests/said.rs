@@ -4,10 +4,11 @@
 
 use heliotrope::api::conditions::{ACCEPTED, ADMITTED};
 use heliotrope::api::{LLMWorkload, LLMWorkloadStatus, Phase};
-use heliotrope::controller::backoff::{Backoff, Cause, hold_back};
+use heliotrope::controller::backoff::{Backoff, hold_back};
 use heliotrope::controller::config::Config;
 use heliotrope::controller::remarks::remarked;
 use heliotrope::controller::signals::Reading;
+use heliotrope::controller::snapshot::Cause;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::controller::status;
 use heliotrope::controller::unbound::{PATIENCE, unbound};

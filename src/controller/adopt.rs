@@ -1,8 +1,9 @@
 //! Makes the custom resource of every managed Job that has none, and finds what its owner is to be told of it.
 
 use super::apply::{CallError, call};
-use super::backoff::{Backoff, Cause};
+use super::backoff::Backoff;
 use super::say::BEGUN;
+use super::snapshot::Cause;
 use super::snapshot::Snapshot;
 use super::turns::Turn;
 use super::world::{Item, World};

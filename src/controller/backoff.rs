@@ -9,6 +9,7 @@
 //!    '------------------------------ tried again <-------------------+--------'
 //! ```
 
+use super::snapshot::{Cause, HeldBack};
 use super::world::World;
 use crate::units::{Moment, Seconds};
 use std::collections::BTreeMap;
@@ -20,40 +21,6 @@ const REFUSED: Seconds = Seconds(30);
 const UNSCHEDULABLE: Seconds = Seconds(300);
 /// The longest: what a person has mended starts within half an hour, and what nobody mends costs two tries an hour.
 const MOST: Seconds = Seconds(1800);
-
-/// Why something is not tried now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// The API server refused the write that starts it: a webhook, a policy, a quota.
-    StartRefused,
-    /// Its pods found no node.
-    Unschedulable,
-    /// The API server refused the custom resource that stands for it.
-    NotMade,
-}
-
-impl Cause {
-    /// The CamelCase name, as in statuses and events.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::StartRefused => "StartRefused",
-            Self::Unschedulable => "Unschedulable",
-            Self::NotMade => "NotMade",
-        }
-    }
-}
-
-/// What is not tried now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldBack {
-    /// Until when.
-    pub until: Moment,
-    /// Why, in one word.
-    pub cause: Cause,
-    /// Why, in the words of who refused it.
-    pub why: String,
-}
 
 /// What failed, by the UID of its Job.
 #[derive(Debug, Default)]

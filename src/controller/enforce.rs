@@ -1,7 +1,7 @@
 //! What of a decision is to be done, and in which order: stops first, then for each root one change of its ledger.
 
 use super::apply::{CallError, Changes, Outcome, Start, commit, grant, suspend};
-use super::backoff::Cause;
+use super::snapshot::Cause;
 use super::snapshot::Snapshot;
 use super::turns::AT_ONCE;
 use super::world::{Item, State, World, load};

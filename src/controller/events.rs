@@ -1,7 +1,7 @@
 //! Events: what has just turned, for `kubectl describe` and `kubectl events`. A phase that changed, a condition that
 //! turned; not every new number, which statuses have. They are best effort: none is worth a cycle's time.
 
-use super::backoff::Cause;
+use super::snapshot::Cause;
 use crate::api::conditions::{ACCEPTED, FEASIBLE, FRESH, WITHIN_CAP, shortened};
 use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, LLMWorkloadStatus, Phase};
 use crate::units::Watts;

@@ -8,6 +8,7 @@
 //!   (read after the reports)          `-- [ memory ]: who was heard since this loop began to listen
 //! ```
 //!
+//! - [`seen`]: all that is looked at
 //! - [`books`]: the site of one moment as children, claims and caps of each domain
 //! - `kids`: a node as a child of its domain
 //! - [`wish`]: what each child is to have, at each cap
@@ -24,6 +25,7 @@ mod kids;
 pub mod memory;
 pub mod nodes;
 pub mod run;
+pub mod seen;
 pub mod view;
 pub mod watchdog;
 pub mod wish;

@@ -1,7 +1,7 @@
 //! What is to be added to a workload's status beside what the core and its Job say.
 
-use super::backoff::{Cause, HeldBack};
 use super::snapshot::Snapshot;
+use super::snapshot::{Cause, HeldBack};
 use super::status::{clock, time};
 use super::unbound::Unbound;
 use super::world::{Item, State, World};

@@ -1,32 +1,30 @@
 //! The loop: one cycle at a time, when something changed and at least each tick.
 
 use super::adopt::Adopter;
-use super::apply::{CallError, call};
-use super::backoff::{Backoff, Cause, hold_back};
+use super::apply::CallError;
+use super::backoff::{Backoff, hold_back};
 use super::config::Config;
-use super::curtail::order_of_unparsed;
 use super::enforce::{Pace, enforce};
 use super::events::Events;
 use super::leader::{Candidate, HOLDS};
+use super::leased::Leases;
 use super::leases::exception;
 use super::leases::run::Between;
-use super::leases::view::Leases;
+use super::read::caps;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
-use super::snapshot::{Heads, Snapshot, head};
+use super::snapshot::Cause;
+use super::snapshot::Snapshot;
 use super::unbound::{Unbound, unbound};
-use super::watch::{Malformed, Watch, parse};
+use super::watch::Watch;
 use super::world::{State, World, world};
-use crate::api::{CurtailmentEvent, GridSignal, PowerDomain, What};
+use crate::api::{GridSignal, What};
 use crate::clock;
 use crate::core::admit::{Cycle, cycle};
 use crate::core::plan::{Heliotrope, PowerPlan, Supply};
 use crate::units::{Moment, Seconds};
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
-use kube::api::{ApiResource, DynamicObject, ListParams};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -299,50 +297,4 @@ fn by_leases(decided: &mut Cycle, world: &World, leases: &Leases) {
             figures.committed = leases.committed;
         }
     }
-}
-
-/// Reads domains and events from the API server itself into a snapshot: without either of them nothing is decided, and a cap
-/// that is not known adds no watts. Returns the store's version from which on they were read.
-///
-/// # Errors
-/// The call that failed.
-pub async fn caps(client: &Client, snapshot: &mut Snapshot) -> Result<(u64, Vec<Malformed>), CallError> {
-    // one after the other, so that the first one's version holds for both
-    let events = all::<CurtailmentEvent>(client, "CurtailmentEvent").await?;
-    let domains = all::<PowerDomain>(client, "PowerDomain").await?;
-    // an order that stands is kept even where not all of its event can be read
-    snapshot.unparsed = events.malformed.iter().filter_map(|(_, object)| order_of_unparsed(object)).collect();
-    snapshot.heads = domains.heads.into_iter().chain(events.heads).collect();
-    snapshot.unreadable_domains = domains.malformed.iter().map(|(error, _)| error.name.clone()).collect();
-    (snapshot.domains, snapshot.events) = (domains.objects, events.objects);
-    let malformed = domains.malformed.into_iter().chain(events.malformed).map(|(error, _)| error).collect();
-    Ok((events.version, malformed))
-}
-
-/// All objects of a kind.
-struct All<K> {
-    objects: Vec<K>,
-    malformed: Vec<(Malformed, Value)>,
-    heads: Heads,
-    version: u64,
-}
-
-/// All objects of a kind, as the API server has them at this moment, and those that can't be parsed.
-async fn all<K>(client: &Client, kind: &'static str) -> Result<All<K>, CallError>
-where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
-{
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<K>(&()));
-    let list = call(format!("list every {kind}"), api.list(&ListParams::default())).await?;
-    let (mut objects, mut malformed) = (Vec::new(), Vec::new());
-    let heads = list.items.iter().map(|object| head(&object.metadata)).collect();
-    let version = list.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
-    for mut object in list.items {
-        object.types = Some(kube::api::TypeMeta::resource::<K>());
-        match parse(&object, kind) {
-            Ok(parsed) => objects.push(parsed),
-            Err(error) => malformed.push((error, serde_json::to_value(&object).unwrap_or_default())),
-        }
-    }
-    Ok(All { objects, malformed, heads, version })
 }

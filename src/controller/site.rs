@@ -1,10 +1,10 @@
 //! The site as the cluster describes it: domains, nodes, pools. Objects in, values of the core out.
 
-use super::curtail::{Order, orders};
+use super::orders::orders;
 use super::snapshot::Snapshot;
 use super::supply::supplies;
 use crate::api::{AcceleratorProfile, Mode, NodeClass, PowerDomain, WorkloadClass};
-use crate::caps;
+use crate::caps::{self, Order};
 use crate::core::domain::{DomainId, DomainSpec, DomainTree};
 use crate::core::plan::{Pool, Supply};
 use crate::core::profile::{Point, Profile, UNKNOWN, nameplate};

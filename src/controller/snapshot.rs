@@ -1,9 +1,8 @@
 //! Everything that one cycle looks at, at one moment.
 
-use super::backoff::HeldBack;
-use super::curtail::Order;
-use super::leases::view::Leases;
+use super::leased::Leases;
 use crate::api::{AcceleratorProfile, CurtailmentEvent, Grant, LLMWorkload, PowerDomain};
+use crate::caps::Order;
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 use k8s_openapi::api::batch::v1::Job;
@@ -77,4 +76,38 @@ impl Snapshot {
             .filter_map(|domain| Some((domain.metadata.name.as_deref()?, domain.status.as_ref()?.ledger.as_ref()?)));
         ledgers.flat_map(|(root, ledger)| ledger.grants.iter().map(move |grant| (root, grant)))
     }
+}
+
+/// Why something is not tried now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The API server refused the write that starts it: a webhook, a policy, a quota.
+    StartRefused,
+    /// Its pods found no node.
+    Unschedulable,
+    /// The API server refused the custom resource that stands for it.
+    NotMade,
+}
+
+impl Cause {
+    /// The CamelCase name, as in statuses and events.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StartRefused => "StartRefused",
+            Self::Unschedulable => "Unschedulable",
+            Self::NotMade => "NotMade",
+        }
+    }
+}
+
+/// What is not tried now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Until when.
+    pub until: Moment,
+    /// Why, in one word.
+    pub cause: Cause,
+    /// Why, in the words of who refused it.
+    pub why: String,
 }

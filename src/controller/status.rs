@@ -1,7 +1,6 @@
 //! What people see: statuses as values. Written only where they differ from what is there.
 
-use super::curtail::Order;
-use super::leases::view::DomainLeases;
+use super::leased::DomainLeases;
 use super::signals::{Reading, value};
 use super::site::{self, Site};
 use super::world::{Item, State, World, load_of};
@@ -12,6 +11,7 @@ use crate::api::{
     AcceleratorProfile, AcceleratorProfileStatus, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase,
     PowerDomain, PowerDomainStatus,
 };
+use crate::caps::Order;
 use crate::core::admit::{Cycle, Reason, Verdict};
 use crate::core::plan::PoolId;
 use crate::units::{Moment, Seconds, Watts};

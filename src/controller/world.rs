@@ -1,7 +1,7 @@
 //! The snapshot as a problem of the core: pure, synchronous, total. What can't be served leaves with its reason.
 
 use super::config::Config;
-use super::leases::view::Leases;
+use super::leased::Leases;
 use super::site::{self, Site, SiteNode, device_load, matches};
 use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};

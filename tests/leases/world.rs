@@ -3,10 +3,12 @@
 use crate::objects::{NEW_YEAR, domain, node, of, pod};
 use heliotrope::api::{ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec};
 use heliotrope::caps::{self, Level};
-use heliotrope::controller::leases::books::{Books, Mode, Seen};
+use heliotrope::controller::leased::{DomainLeases, Leases};
+use heliotrope::controller::leases::books::{Books, Mode};
 use heliotrope::controller::leases::memory::Memory;
 use heliotrope::controller::leases::nodes::{Write, is_given_back, writes};
-use heliotrope::controller::leases::view::{DomainLeases, Leases, view};
+use heliotrope::controller::leases::seen::Seen;
+use heliotrope::controller::leases::view::view;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::core::chance::random;

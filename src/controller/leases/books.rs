@@ -3,45 +3,22 @@
 
 use super::kids::{Kid, busy, kid};
 use super::memory::Memory;
+use super::seen::Seen;
 use super::watchdog::Barks;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, rounding, wishes};
-use crate::api::{ChildKey, ChildKind, NodePower, PowerAllotmentSpec, PowerDomain};
+use crate::api::{ChildKey, ChildKind, PowerAllotmentSpec, PowerDomain};
 use crate::caps::behind_losses;
-use crate::controller::site::Site;
-use crate::controller::snapshot::Snapshot;
 use crate::core::divide::{Claim, reboot_room};
 use crate::core::domain::DomainId;
 use crate::core::lease::{
-    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, Terms, allot, check,
+    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, allot, check,
 };
 use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
 
-/// A node is silent after so long without a report: three heartbeats.
-pub const SILENT: Millis = Millis(60_000);
-
 /// How long a domain may draw more after its cap has fallen where it does not say, in seconds: the shortest that supply
 /// equipment was seen to stand at 125 % (RELIABILITY §2).
 const CORRECTION: u64 = 30;
-
-/// All that is looked at.
-#[derive(Debug)]
-pub struct Seen<'a> {
-    /// Domains, events, nodes, pods, profiles.
-    pub snapshot: &'a Snapshot,
-    /// The site that they describe.
-    pub site: &'a Site,
-    /// The store's version from which on domains and events were read.
-    pub version: u64,
-    /// The NodePowers, by name.
-    pub powers: &'a BTreeMap<String, NodePower>,
-    /// The allotments, by domain.
-    pub allotments: &'a BTreeMap<String, PowerAllotmentSpec>,
-    /// The loop's own clock.
-    pub now: Millis,
-    /// How leases are made out.
-    pub terms: &'a Terms,
-}
 
 /// What is done with a domain's watts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What is done where a domain is above its cap for longer than its correction time. Values in, values out.
 
-use super::view::Leases;
 use crate::api::ExceptionAction;
+use crate::controller::leased::Leases;
 use crate::controller::world::World;
 use crate::core::admit::{Action, Cycle, Reason};
 use crate::core::domain::DomainId;

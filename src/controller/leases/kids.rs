@@ -1,8 +1,8 @@
 //! A node as the child of its domain: what its hardware can do, what works on it, and what is known of it. Objects in, values
 //! out.
 
-use super::books::{SILENT, Seen};
 use super::memory::Memory;
+use super::seen::{SILENT, Seen};
 use crate::api::{AcceleratorProfile, ChildKey, NodePower, labels};
 use crate::controller::site::{LEAST_PERCENT, SiteNode, device, device_idle};
 use crate::controller::snapshot::Snapshot;

@@ -2,10 +2,10 @@
 //! as values.
 
 use super::memory::Memory;
-use super::view::Leases;
-use super::{books::SILENT, books::Seen};
+use super::seen::{SILENT, Seen};
 use crate::api::labels::{AGENT_NOT_READY, FENCED, OVER_CAP};
 use crate::api::{ChildKind, ExceptionAction, FINALIZER, LeaseFigures, NodePower, NodePowerSpec, PowerAllotmentSpec};
+use crate::controller::leased::Leases;
 use crate::controller::site::{SiteNode, device, matches};
 use crate::units::Watts;
 use k8s_openapi::api::core::v1::{Node, Taint};

@@ -1,14 +1,16 @@
 //! The loop: reads, decides, writes. Everything that matters is decided in [`super::books`] and [`crate::core::lease`].
 
-use super::books::{Books, Decided, Mode, Seen};
+use super::books::{Books, Decided, Mode};
 use super::memory::Memory;
 use super::nodes::{Write, is_given_back, writes};
-use super::view::{Leases, view};
+use super::seen::Seen;
+use super::view::view;
 use crate::api::{FINALIZER, NodePower, PowerAllotment, PowerAllotmentSpec};
 use crate::clock::{self, Stopwatch};
 use crate::controller::apply::{CallError, Outcome, call};
 use crate::controller::config::Config;
-use crate::controller::run::caps;
+use crate::controller::leased::Leases;
+use crate::controller::read::caps;
 use crate::controller::site::Site;
 use crate::controller::watch::Watch;
 use crate::core::lease::{Terms, Told};
