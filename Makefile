@@ -16,6 +16,9 @@ model-check: ## the lease protocol's models at large sizes (some ten minutes, up
 test-long:   ## 50 nodes of eight GPUs through every fault, at full length (some 40 minutes)
 	@HELIOTROPE_SITE=long cargo test --locked --test site
 
+test-gpu:    ## reads the GPUs of this machine for half a minute each, sets nothing; writes docs/results.md
+	@HELIOTROPE_RESULTS=docs/results.md cargo test --locked --test gpu -- --ignored --nocapture
+
 bench-curtail: ## seconds of a curtailment at 50 nodes, against benches/budgets.yaml (some 20 minutes); writes docs/bench-curtail.log.md
 	@HELIOTROPE_BENCH_LOG=docs/bench-curtail.log.md cargo bench --locked --bench curtail
 
@@ -32,4 +35,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long bench-curtail model-check crds testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail model-check crds testbed-assets testbed-up testbed-down

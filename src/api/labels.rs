@@ -35,5 +35,5 @@ pub const AGENT_NOT_READY: &str = "heliotrope.dev/agent-not-ready";
 /// Cordon.
 pub const OVER_CAP: &str = "heliotrope.dev/over-cap";
 /// On a NodePower: what the node can draw at most by proof (a BMC's reading, its power is off, a meter), in watts. It counts as
-/// long as its agent says nothing.
+/// long as its agent says nothing and its Node is not Ready.
 pub const FENCED: &str = "heliotrope.dev/fenced-watts";

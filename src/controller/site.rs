@@ -427,14 +427,19 @@ pub fn gpus_of(node: &Node) -> u32 {
     quantity.and_then(|quantity| quantity.0.parse().ok()).unwrap_or(0)
 }
 
-fn is_open(node: &Node) -> bool {
+/// Does its kubelet say that it works?
+#[must_use]
+pub fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+    conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+fn is_open(node: &Node) -> bool {
     let spec = node.spec.as_ref();
     let ours = [crate::api::labels::AGENT_NOT_READY, crate::api::labels::OVER_CAP];
     let is_gated = |taint: &Taint| ours.contains(&taint.key.as_str());
     let gated = spec.and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| taints.iter().any(is_gated));
-    ready && !gated && spec.and_then(|spec| spec.unschedulable) != Some(true)
+    is_ready(node) && !gated && spec.and_then(|spec| spec.unschedulable) != Some(true)
 }
 
 fn spec(domain: &PowerDomain, now: Moment, horizon: Seconds) -> Result<DomainSpec, String> {

@@ -71,6 +71,11 @@ fn a_relabelled_node_stays_charged_where_it_was() {
     let host = &mut world.hosts[1];
     (host.machine, host.order, host.limit) = (None, None, Watts(0));
     world.run(75, &mut chance);
+    assert_eq!(world.store.powers["row-a-1"].spec.domain, "row-a", "its kubelet says that it works: it is not off");
+    let mut off = (*world.store.snapshot.nodes[at]).clone();
+    off.status.as_mut().unwrap().conditions = None;
+    world.store.snapshot.nodes[at] = off.into();
+    world.run(5, &mut chance);
     assert_eq!(world.store.powers["row-a-1"].spec.domain, "row-b");
     world.store.powers.get_mut("row-a-1").unwrap().metadata.annotations = None;
     world.hosts[1].row = "row-b";

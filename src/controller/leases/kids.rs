@@ -4,7 +4,7 @@
 use super::memory::Memory;
 use super::seen::{SILENT, Seen};
 use crate::api::{AcceleratorProfile, ChildKey, NodePower, labels};
-use crate::controller::site::{LEAST_PERCENT, SiteNode, device, device_idle};
+use crate::controller::site::{LEAST_PERCENT, SiteNode, device, device_idle, is_ready};
 use crate::controller::snapshot::Snapshot;
 use crate::core::divide::Claim;
 use crate::core::lease::{Figures, Report};
@@ -63,6 +63,8 @@ pub(super) fn kid(
     let idle = device_idle(&seen.snapshot.profiles, model); // a grant counts from there
     let need = each.map_or(floor, |each| figures.at((*each + idle).min(figures.max)).max(floor).min(most));
     let silent = memory.silent_for(name, seen.now) >= SILENT;
+    // what was proved of a node that is off is no proof once its kubelet is back
+    let runs = || seen.snapshot.nodes.iter().any(|node| node.metadata.name.as_deref() == Some(name) && is_ready(node));
     let fenced =
         power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
     let weight = i64::from(figures.count) * (1000 + i64::from(figures.overshoot_permille));
@@ -77,7 +79,7 @@ pub(super) fn kid(
         ceiling,
         report,
         is_heard: memory.is_heard(name),
-        fenced: fenced.filter(|watts| silent && *watts >= Watts::ZERO),
+        fenced: fenced.filter(|watts| silent && *watts >= Watts::ZERO && !runs()),
         leaves: on_site
             .is_none_or(|node| seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name != power.spec.domain),
     }

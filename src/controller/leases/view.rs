@@ -9,6 +9,9 @@ use crate::controller::leased::DomainLeases;
 use crate::core::lease::Told;
 use crate::units::Watts;
 
+/// Children that one allotment holds: a bound of its schema. Rows of at most 64 are written and read more quickly.
+const MOST_NODES: usize = 256;
+
 /// What is to be said of a domain.
 #[must_use]
 pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, overhead_permille: u32) -> DomainLeases {
@@ -35,6 +38,12 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, ov
         _ => None,
     });
     let strays = strays(seen, &book.domain);
+    let many = (nodes.len() > MOST_NODES).then(|| {
+        format!(
+            "{} nodes are more than the {MOST_NODES} that one domain is leased to: split it into rows under it",
+            nodes.len()
+        )
+    });
     let safe = decided.wishes.safe_sum;
     let lowest = book.lowest();
     let barks = &decided.barks;
@@ -64,7 +73,7 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, ov
         drawn: before(draws.sum::<Watts>() + facts.baseline),
         silent,
         nodes: nodes.len(),
-        waits: waits.chain(strays).collect(),
+        waits: many.into_iter().chain(waits).chain(strays).collect(),
         infeasible: too_slow.or(unsafe_sum),
         over: barks.over.map(|over| (over, action)),
         reaction_p99: barks.reaction_p99,
