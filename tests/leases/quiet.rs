@@ -1,6 +1,7 @@
 //! What it does when nothing is wrong, or only the controller is dead.
 
 use crate::world::{CORRECTION, Chance, World};
+use heliotrope::controller::leases::memory::Memory;
 use heliotrope::units::Watts;
 
 /// A site that was found at full power comes under its caps, and then uses them.
@@ -40,4 +41,24 @@ fn it_holds_with_the_controller_dead() {
     let drawn = world.drawn();
     assert!(drawn["site"] <= Watts(21_700), "{drawn:?}");
     assert!(drawn["site"] >= Watts(21_700 * 85 / 100), "{drawn:?}\n{}", world.tell());
+}
+
+/// A node that says nothing when a controller takes over is charged its ceiling. The others share what is left, and don't stay
+/// where a curtailment that is over has put them.
+#[test]
+fn the_others_do_not_wait_for_one_that_is_silent() {
+    let mut chance = Chance::new(3);
+    let mut world = World::new(0);
+    for row in &mut world.store.snapshot.domains[1..] {
+        row.spec.lowest_cap_watts = Some(11_000);
+    }
+    world.settle(150, &mut chance);
+    world.order("site", 21_700, 100);
+    world.run(40, &mut chance);
+    world.hosts[0].machine = None;
+    world.memory = Memory::default();
+    world.begins_anew();
+    world.run(300, &mut chance);
+    let drawn = world.drawn();
+    assert!(drawn["site"] >= Watts(28_000), "{drawn:?}\n{}", world.tell());
 }

@@ -23,7 +23,8 @@ pub(super) struct Kid {
     pub is_heard: bool,
     pub fenced: Option<Watts>,
     pub leaves: bool,
-    /// What it holds though its cap has fallen, and its lease: nothing of that is there for the others.
+    /// What it holds though its cap has fallen, or may hold since it says nothing, and its lease: nothing of that is there for
+    /// the others.
     pub stuck: Option<(Watts, Figures)>,
 }
 
@@ -69,16 +70,24 @@ pub(super) fn kid(
         power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
     let weight = i64::from(figures.count) * (1000 + i64::from(figures.overshoot_permille));
     let full = Claim { base: figures.host, weight, floor, need: ceiling, most: ceiling };
-    let stuck = report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced);
     let lease =
         seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
+    let lease = lease.map(|lease| Figures::from(&lease.figures));
+    let is_heard = memory.is_heard(name);
+    let stuck = if !is_heard && silent && fenced.is_none() {
+        // nobody knows what it holds, so its ceiling is charged, and the others must be wished no more than what is left: else
+        // the sums never fit, and all of them wait for it for ever
+        Some((ceiling, lease.unwrap_or_else(|| Figures::flat(ceiling))))
+    } else {
+        report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced).zip(lease)
+    };
     Kid {
-        stuck: stuck.zip(lease).map(|(holds, lease)| (holds, Figures::from(&lease.figures))),
+        stuck,
         claim: if each.is_some() { Claim { need, most, ..full } } else { Claim::at(floor) },
         full,
         ceiling,
         report,
-        is_heard: memory.is_heard(name),
+        is_heard,
         fenced: fenced.filter(|watts| silent && *watts >= Watts::ZERO && !runs()),
         leaves: on_site
             .is_none_or(|node| seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name != power.spec.domain),
