@@ -98,9 +98,14 @@ mod tests {
         let pot =
             Pot { full: Watts(19_000), lowest: Watts(12_000), baseline: Watts(0), reboots: 0, now: Watts(19_000) };
         let made = wishes(&pot, &claims, &[node(7600); 3], &[Watts(7600); 3]);
-        for cap in [19_000, 15_200, 13_300, 12_000] {
-            let sum: Watts = made.figures.iter().map(|figures| figures.at(Watts(cap))).sum();
-            assert!((cap - 9..=cap - 6).contains(&sum.0), "{sum} of {cap}: 2 W are left for each that is rounded");
+        let sum = |cap: i64| made.figures.iter().map(|figures| figures.at(Watts(cap))).sum::<Watts>();
+        assert_eq!(sum(19_000), Watts(18_800), "nobody can use more");
+        for cap in [15_200, 14_000, 13_300, 12_000] {
+            assert!(
+                (cap - 9..=cap - 6).contains(&sum(cap).0),
+                "{} of {cap}: 2 W are left for each that is rounded",
+                sum(cap)
+            );
         }
         assert_eq!(made.figures[2].at(Watts(19_000)), Watts(3600), "an idle node has its floor");
         assert_eq!(made.safe_sum, Watts(12_000));
