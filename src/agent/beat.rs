@@ -5,8 +5,9 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use std::time::Duration;
 
-/// A write that takes longer is given up: it may have been made or not. Longer than a slow API server's 5 s a call.
-const AT_MOST: Duration = Duration::from_secs(8);
+/// A write that takes longer is given up: it may have been made or not. An API server that is slow takes 5 s for a call, and as
+/// long again where the connection is new.
+const AT_MOST: Duration = Duration::from_secs(12);
 
 /// How a heartbeat ended.
 #[derive(Debug)]

@@ -41,11 +41,11 @@ pub struct Heard {
     pub sent: BootMillis,
     /// As asked.
     pub after: (u64, u64),
-    /// The cap that the lease in force is held under.
-    pub cap: Cap,
+    /// The domain that the lease in force was of when this was asked, and its cap.
+    pub held: (String, Cap),
     /// The domain that offers leases to this node now.
     pub leaf: String,
-    /// The cap of that domain: another one while the node moves.
+    /// The cap of that domain.
     pub leaf_cap: Cap,
     /// The node's entry in that domain's allotment.
     pub offer: Option<ChildAllotment>,
@@ -145,7 +145,7 @@ async fn read_all(client: Client, ask: Ask, found: &mut Option<NodePower>) -> Re
     let domains = domains.collect();
     let offer = site.allotments.get(&leaf).and_then(Option::as_ref);
     let offer = offer.and_then(|allotment| allotment.child(&ChildKey::node(&ask.node))).cloned();
-    Ok(Heard { sent, after: ask.after, cap: held_cap, leaf, leaf_cap, offer, contact, domains, remarks })
+    Ok(Heard { sent, after: ask.after, held: (held, held_cap), leaf, leaf_cap, offer, contact, domains, remarks })
 }
 
 /// An event; one that can't be understood as a whole counts by what of it can be.
@@ -172,6 +172,15 @@ struct Site {
     client: Client,
     domains: BTreeMap<String, Option<PowerDomain>>,
     allotments: BTreeMap<String, Option<PowerAllotmentSpec>>,
+}
+
+impl Heard {
+    /// The cap of a domain; none where another was asked about.
+    #[must_use]
+    pub fn cap_of(&self, domain: &str) -> Option<Cap> {
+        let (held, cap) = &self.held;
+        if domain == self.leaf { Some(self.leaf_cap) } else { (domain == held).then_some(*cap) }
+    }
 }
 
 impl Site {

@@ -95,10 +95,16 @@ impl Agent {
         }
         let contact = self.contact();
         let Some(machine) = self.machine.as_mut() else { return };
+        // a lease's rows are at the caps of its own domain; while this was asked the node may have moved
+        let held = machine.kept().held.as_ref().and(self.memory.domain.as_deref());
+        let Some(cap) = heard.cap_of(held.unwrap_or(&heard.leaf)) else {
+            self.wake_at.get_or_insert(now.plus(TOGETHER));
+            return;
+        };
         machine.contact_within(contact);
         let was_fallen = machine.is_fallen(now);
         let was_deaf = machine.contact().is_none_or(|at| now >= at + contact);
-        let answer = machine.step(now, &Input::Heard { sent: heard.sent, cap: heard.cap });
+        let answer = machine.step(now, &Input::Heard { sent: heard.sent, cap });
         let can_rise = machine.is_fallen(now) && (was_deaf || !was_fallen);
         self.took(now, &answer);
         if can_rise {

@@ -113,6 +113,9 @@ fn held(facts: &Facts<'_>) -> Said {
             }
         }
     };
+    if facts.held.is_some() && facts.report.fallen {
+        said.2 += "; more is allowed, and only a new lease brings it";
+    }
     for remark in facts.remarks {
         said.2 += "; ";
         said.2 += remark;
@@ -126,12 +129,11 @@ fn obeyed(facts: &Facts<'_>) -> Said {
     let mut troubles = facts.hardware.gpus.iter().filter_map(|gpu| gpu.fault.as_ref());
     let worst = troubles.clone().find(|trouble| !trouble.past).or_else(|| troubles.next());
     let (limit, enforced) = (facts.limit, facts.report.enforced);
+    let set = if facts.wishes.is_some() { format!("{limit} was set") } else { "nothing was set".to_owned() };
     match worst {
-        Some(fault) => {
-            (false, fault.word, format!("{}; {limit} was set, {enforced} counts as in force", faults.join("; ")))
-        }
-        None if enforced > limit => (false, "AboveLimit", format!("{limit} was set, {enforced} is in force")),
-        None => (true, "ReadBack", format!("{limit} was set, {enforced} is in force")),
+        Some(fault) => (false, fault.word, format!("{}; {set}, {enforced} counts as in force", faults.join("; "))),
+        None if enforced > limit => (false, "AboveLimit", format!("{set}, {enforced} is in force")),
+        None => (true, "ReadBack", format!("{set}, {enforced} is in force")),
     }
 }
 
@@ -175,5 +177,101 @@ fn feasible(facts: &Facts<'_>) -> Said {
             (false, "FloorsDoNotFit", text)
         }
         None => (true, "Feasible", format!("{} in force are above the lowest limits", facts.limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::divide::Scale;
+    use crate::agent::readings::Trouble;
+    use crate::core::lease::{Beat, Cap, Figures};
+
+    fn gpu(uuid: &str, fault: Option<(&'static str, bool)>) -> Gpu {
+        Gpu {
+            uuid: uuid.to_owned(),
+            index: 0,
+            model: "H100".to_owned(),
+            range: None,
+            held: Some(Watts(400)),
+            enforced: Some(Watts(400)),
+            enforced_worst: Watts(400),
+            draw: None,
+            draw_worst: Watts(400),
+            fault: fault.map(|(word, past)| Trouble { word, text: format!("{uuid}: {word}"), past }),
+            untouched: false,
+        }
+    }
+
+    fn said(cause: Option<Cause>, fallen: bool, gpus: Vec<Gpu>, shares: &[&str]) -> NodePowerStatus {
+        let held =
+            Held { sequence: 7, figures: Figures::flat(Watts(3000)), steps: Vec::new(), ends: BootMillis(90_000) };
+        let report = Report {
+            beat: Beat { instance: 1, number: 2 },
+            acknowledged: 7,
+            accepted: 7,
+            steps_passed: 0,
+            held: Some(held.figures.clone()),
+            enforced: Watts(1800),
+            cap: Some(Cap { version: 3, watts: Watts(50_000) }),
+            fallen,
+        };
+        let hardware = Hardware { gpus, missing: 0, nameplate: Watts(700) };
+        let expected =
+            Expected { accelerators: 2, ceiling: Watts(4000), scale: Scale { host: Watts(1000), overshoot: 0 } };
+        let facts = Facts {
+            node: &NodePower::new("gpu-1", crate::api::NodePowerSpec::default()),
+            report: &report,
+            held: Some(&held),
+            limit: Watts(1800),
+            cause,
+            hardware: &hardware,
+            expected: &expected,
+            wishes: Some(&Wishes::default()),
+            shares: &shares.iter().map(|uuid| ((*uuid).to_owned(), Watts(500))).collect(),
+            contact_age: Some(31_000),
+            remarks: &["and more".to_owned()],
+            boot_id: "b",
+            now: Moment(1_900_000_000),
+            boot: BootMillis(60_000),
+        };
+        status(&facts, &[])
+    }
+
+    fn of(status: &NodePowerStatus, kind: &str) -> (String, String) {
+        let found = status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+        (format!("{} {}", found.status, found.reason), found.message.clone())
+    }
+
+    #[test]
+    fn what_is_held_is_told_with_its_reason_and_numbers() {
+        let told = |cause, fallen| of(&said(cause, fallen, vec![gpu("a", None), gpu("b", None)], &[]), HELD);
+        let (what, text) = told(None, false);
+        assert_eq!(what, "True Leased");
+        assert_eq!(text, "lease 7 of 3000 W: 1800 W in force, 30 s left; and more");
+        let (what, text) = told(Some(Cause::Deaf), true);
+        assert_eq!(what, "False Deaf");
+        assert!(text.contains("31 s ago") && text.contains("only a new lease brings it"), "{text}");
+        assert_eq!(told(Some(Cause::CapFell), false).0, "True CapFell");
+        assert_eq!(told(Some(Cause::LeaseOver), false).0, "False LeaseOver");
+    }
+
+    #[test]
+    fn what_is_wrong_now_comes_before_what_was_set_right() {
+        let status =
+            said(None, false, vec![gpu("a", Some(("RaisedByOther", true))), gpu("b", Some(("Lost", false)))], &[]);
+        let (what, text) = of(&status, OBEYED);
+        assert_eq!(what, "False Lost");
+        assert!(text.contains("a: RaisedByOther; b: Lost"), "{text}");
+        assert_eq!(status.accelerators[1].fault.as_deref(), Some("Lost"));
+        assert_eq!(of(&said(None, false, vec![gpu("a", None)], &[]), OBEYED).0, "True ReadBack");
+    }
+
+    #[test]
+    fn accelerators_that_are_not_as_expected_are_counted() {
+        let told = |gpus, shares: &[&str]| of(&said(None, false, gpus, shares), AS_EXPECTED).0;
+        assert_eq!(told(vec![gpu("a", None), gpu("b", None)], &["a"]), "True AsExpected");
+        assert_eq!(told(vec![gpu("a", None), gpu("b", None)], &["c"]), "False UnknownAccelerator");
+        assert_eq!(told(vec![gpu("a", None), gpu("b", None), gpu("c", None)], &[]), "False MoreAccelerators");
     }
 }

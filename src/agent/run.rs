@@ -133,24 +133,14 @@ impl Agent {
         let boot_id = std::fs::read_to_string(&path).map_err(|error| AgentError::Boot { path, error })?;
         let boot_id = boot_id.trim().to_owned();
         let path = settings.state_dir.clone();
-        std::fs::create_dir_all(&path).map_err(|error| AgentError::State { path, error })?;
-        let mut started_with = None;
-        let empty = Memory { node: settings.node.clone(), ..Memory::default() };
-        let memory = match Memory::load(&settings.state_dir, &settings.node) {
-            Found::Nothing => empty,
-            Found::Kept(memory) => memory,
-            Found::Torn(why) => {
-                let folder = settings.state_dir.display();
-                tracing::error!(%folder, why, "the state is not believed: it starts without, and what is found stays");
-                started_with = Some(format!("the state in {folder} is not believed ({why}): it started without"));
-                empty
-            }
-        };
-        let path = settings.state_dir.clone();
-        memory.save(&path).map_err(|error| AgentError::State { path, error })?;
+        // only tried: as long as another agent has the desk, the state is that one's
+        std::fs::create_dir_all(&path)
+            .and_then(|()| tempfile::tempfile_in(&path))
+            .map_err(|error| AgentError::State { path, error })?;
         let wake = Arc::new(Notify::new());
         let watches = Watches::new(client.clone(), &settings.node, wake.clone());
         let now = clock::boot();
+        let memory = Memory { node: settings.node.clone(), ..Memory::default() };
         Ok(Self {
             disk: Disk::new(settings.state_dir.clone()),
             client,
@@ -180,7 +170,7 @@ impl Agent {
             wake_at: None,
             why_not_heard: None,
             remarks: Vec::new(),
-            started_with,
+            started_with: None,
             beats: JoinSet::new(),
             last_beat: None,
             next_beat: now,
@@ -259,9 +249,31 @@ impl Agent {
                 self.why_no_desk = None;
                 self.desk = Some(desk);
                 self.observation = None;
+                self.recall();
             }
             Err(error) => self.leave_desk(&error.to_string()),
         }
+    }
+
+    /// Remembers what is on disk: at the start, and where another agent had the desk meanwhile.
+    fn recall(&mut self) {
+        let found = Memory::load(&self.settings.state_dir, &self.settings.node);
+        let own = self.machine.as_ref().map(|machine| machine.kept().sequence);
+        match (found, own) {
+            (Found::Kept(memory), Some(own)) if memory.kept.sequence > own => {
+                tracing::warn!(node = self.settings.node, "another agent was here: what it accepted is taken over");
+                self.machine = None;
+                self.memory = memory;
+            }
+            (_, Some(_)) | (Found::Nothing, None) => {}
+            (Found::Kept(memory), None) => self.memory = memory,
+            (Found::Torn(why), None) => {
+                let folder = self.settings.state_dir.display();
+                tracing::error!(%folder, why, "the state is not believed: it starts without, and what is found stays");
+                self.started_with = Some(format!("the state in {folder} is not believed ({why}): it started without"));
+            }
+        }
+        self.disk = Disk::new(self.settings.state_dir.clone());
     }
 
     fn leave_desk(&mut self, why: &str) {
@@ -422,7 +434,8 @@ impl Agent {
 
     /// Has on disk what is to be there.
     pub(super) async fn save(&mut self) {
-        if !self.unsaved {
+        // without the desk the file may be another's
+        if !self.unsaved || self.desk.is_none() {
             return;
         }
         if let Some(machine) = &self.machine {

@@ -7,7 +7,6 @@ mod faults;
 mod guard;
 mod limits;
 mod network;
-#[allow(dead_code, reason = "shared with the agent's tests")]
 mod node;
 mod restart;
 mod socket;

@@ -140,12 +140,6 @@ impl Actuator {
         self.child.id()
     }
 
-    /// Kills it, and waits until it is gone.
-    pub fn kill_now(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
     /// Sends it a signal and waits for its end.
     pub async fn end(mut self, signal: Signal) -> ExitStatus {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();

@@ -1,7 +1,7 @@
 //! Caps that fall, and nodes that hear nothing.
 
 use crate::plant::wait;
-use crate::site::{Offer, Site, condition, domain, figures, reason_is, simple, watts};
+use crate::site::{Offer, Site, condition, domain, figures, reason_is, simple, slow_way, watts};
 use heliotrope::api::{AcceptedLease, ChildLease, Heartbeat, LeaseStep, PowerAllotment, PowerDomain, PowerDomainSpec};
 use heliotrope::clock;
 use kube::Api;
@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The event is on the root: the leaf's share of it is what it accepted.
 pub async fn an_event_is_obeyed_with_nobody_else_alive(site: Arc<Site>) {
@@ -129,4 +130,23 @@ pub async fn deaf_it_falls_after_its_contact_time_and_not_before(site: Arc<Site>
     let status = node.says("it is back", 20_000, |status| status.fallen).await;
     assert_eq!(node.plant.limits(), [350; 2], "{status:#?}");
     node.leased(&Offer::new(3, whole), &[600; 2]).await;
+}
+
+/// Each answer takes 5 s: contact is kept, leases are taken, and a fall is heard in the 30 s class.
+pub async fn with_a_slow_api_server_contact_is_kept(site: Arc<Site>) {
+    let node = site.node(2, domain(50_000)).await;
+    let way = slow_way(&site, Duration::from_secs(5)).await;
+    let agent = node.agent_at(&way);
+    let answers = node.says("a report", 60_000, |status| status.heartbeat.is_some()).await.heartbeat.unwrap();
+    let rows = [(50_000, watts(1200)), (25_000, watts(600))];
+    let offer = Offer::new(2, figures(watts(1200), &rows, watts(400), watts(800)));
+    node.lease_to(&node.leaf, &offer, answers).await;
+    node.plant.until(40_000, |limits| limits == [600; 2]).await;
+    for _ in 0..500 {
+        assert_eq!(node.plant.limits(), [600; 2], "{}", agent.log());
+        wait(100).await;
+    }
+    site.testbed.apply(&node.event("slow", &node.leaf, 25_000)).unwrap();
+    let taken = node.plant.until(25_000, |limits| limits == [300; 2]).await;
+    eprintln!("with 5 s a call, from the written event to the last limit: {taken} ms");
 }

@@ -5,6 +5,7 @@
 
 mod falls;
 mod leases;
+mod many;
 mod memory;
 #[path = "../actuator/node.rs"]
 #[allow(dead_code, reason = "shared with the actuator's own tests")]
@@ -25,6 +26,7 @@ async fn nodes_hold_to_their_leases() {
         ("release", Box::pin(leases::released_it_is_as_it_was_found(site.clone()))),
         ("floors", Box::pin(leases::floors_that_do_not_fit(site.clone()))),
         ("a fall", Box::pin(falls::an_event_is_obeyed_with_nobody_else_alive(site.clone()))),
+        ("many nodes", Box::pin(many::in_one_process(site.clone()))),
         ("steps", Box::pin(falls::what_was_known_comes_at_its_time(site.clone()))),
     ])
     .await;
@@ -33,6 +35,11 @@ async fn nodes_hold_to_their_leases() {
         ("a restart", Box::pin(memory::a_restart_goes_on(site.clone()))),
         ("a torn state", Box::pin(memory::a_torn_or_forged_state_is_not_believed(site.clone()))),
         ("a reboot", Box::pin(memory::after_a_reboot_the_safe_limit(site.clone()))),
+        ("an actuator comes back", Box::pin(memory::an_actuator_that_comes_back(site.clone()))),
+        ("no disk", Box::pin(memory::without_a_disk_nothing_is_accepted(site.clone()))),
+        ("stopped", Box::pin(memory::stopped_it_wakes_up_fallen(site.clone()))),
+        ("a GPU hangs", Box::pin(trouble::one_that_hangs_holds_nobody_up(site.clone()))),
+        ("a slow API server", Box::pin(falls::with_a_slow_api_server_contact_is_kept(site.clone()))),
         ("two agents", Box::pin(trouble::two_agents_on_one_node(site.clone()))),
         ("faults", Box::pin(trouble::what_does_not_obey_is_named(site.clone()))),
         ("a move", Box::pin(leases::a_node_that_moves_obeys_its_old_domain(site.clone()))),

@@ -32,7 +32,7 @@ pub async fn at_rest(site: Arc<Site>) {
     let resident = resident(id);
     eprintln!("at rest: {resident:.1} MiB, {permille} thousandths of a core, {writes} heartbeats in a minute");
     assert!((2..=4).contains(&writes), "{writes}");
-    // an unoptimised build takes several times what a release does: `docs/agent.md` has both
+    // an unoptimised build takes twice what a release does: `docs/agent.md` has both
     assert!(permille <= 30, "{permille}");
     assert!(resident < 60.0, "{resident}");
     assert_eq!(node.plant.limits(), [500; 8]);

@@ -12,7 +12,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use nvml_sim::{GpuSpec, NodeSpec, Workload};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -81,19 +81,58 @@ impl Site {
         let leaf = format!("row-{number}");
         let spec = NodeSpec::of(&name, 2000, 4600, vec![GpuSpec::h100(); gpus]).with_workload(Workload::training());
         let plant = Plant::of(spec);
-        let node = Node { site: self.clone(), name, leaf, actuator: plant.start(&[]).await, plant };
-        node.create(&PowerDomain::new(&node.leaf, domain)).await;
-        node.create(&PowerAllotment::new(&node.leaf, PowerAllotmentSpec::default())).await;
-        let power = NodePowerSpec {
-            domain: node.leaf.clone(),
-            accelerators: i32::try_from(gpus).unwrap(),
-            ceiling_watts: watts(700 * i64::try_from(gpus).unwrap()),
-            host_max_watts: HOST,
-            overshoot_permille: i32::try_from(OVERSHOOT).unwrap(),
-        };
-        node.create(&NodePower::new(&node.name, power)).await;
+        let actuator = Some(plant.start(&[]).await);
+        let node = Node { site: self.clone(), name, leaf, actuator, plant };
+        node.introduce(domain, gpus).await;
         node
     }
+
+    /// A node whose actuator is in this process.
+    pub async fn in_process(self: &Arc<Self>, name: &str, plant: Plant, domain: PowerDomainSpec, gpus: usize) -> Node {
+        let (name, leaf) = (name.to_owned(), format!("row-of-{name}"));
+        let node = Node { site: self.clone(), name, leaf, actuator: None, plant };
+        node.introduce(domain, gpus).await;
+        node
+    }
+}
+
+/// A kubeconfig by which every byte from the API server comes so much later.
+pub async fn slow_way(site: &Site, late: Duration) -> PathBuf {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+    let text = std::fs::read_to_string(site.testbed.kubeconfig()).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap().to_owned();
+    let target = server.trim_start_matches("https://").to_owned();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", listener.local_addr().unwrap()));
+    let file = site.testbed.folder().join("slow.kubeconfig");
+    std::fs::write(&file, config.to_string()).unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = tokio::net::TcpStream::connect(&target).await else { continue };
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move {
+                let _ = copy(&mut from_client, &mut to_server).await;
+            });
+            let (sender, mut queue) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 64 * 1024];
+                while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                    let _ = sender.send((tokio::time::Instant::now() + late, bytes[..read].to_vec()));
+                }
+            });
+            tokio::spawn(async move {
+                while let Some((at, bytes)) = queue.recv().await {
+                    tokio::time::sleep_until(at).await;
+                    if to_client.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    file
 }
 
 /// Has the API server let events through that can't be parsed, as one of another version would.
@@ -141,10 +180,24 @@ pub struct Node {
     pub name: String,
     pub leaf: String,
     pub plant: Plant,
-    pub actuator: Actuator,
+    pub actuator: Option<Actuator>,
 }
 
 impl Node {
+    /// Has the API server know of it, as the controller would.
+    async fn introduce(&self, domain: PowerDomainSpec, gpus: usize) {
+        self.create(&PowerDomain::new(&self.leaf, domain)).await;
+        self.create(&PowerAllotment::new(&self.leaf, PowerAllotmentSpec::default())).await;
+        let power = NodePowerSpec {
+            domain: self.leaf.clone(),
+            accelerators: i32::try_from(gpus).unwrap(),
+            ceiling_watts: watts(700 * i64::try_from(gpus).unwrap()),
+            host_max_watts: HOST,
+            overshoot_permille: i32::try_from(OVERSHOOT).unwrap(),
+        };
+        self.create(&NodePower::new(&self.name, power)).await;
+    }
+
     pub async fn create<K>(&self, object: &K)
     where
         K: kube::Resource<Scope = k8s_openapi::ClusterResourceScope> + serde::Serialize + serde::de::DeserializeOwned,
@@ -160,11 +213,16 @@ impl Node {
 
     /// Starts the agent.
     pub fn agent(&self) -> Agent {
+        self.agent_at(&self.site.testbed.kubeconfig())
+    }
+
+    /// Starts the agent with another way to the API server.
+    pub fn agent_at(&self, kubeconfig: &Path) -> Agent {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let log = self.plant.folder().join(format!("agent-{}.log", COUNT.fetch_add(1, Ordering::Relaxed)));
         let child = Command::new(env!("CARGO_BIN_EXE_heliotrope"))
             .args(["agent", "--log-json", "--listen", "127.0.0.1:0", "--node", &self.name, "--kubeconfig"])
-            .arg(self.site.testbed.kubeconfig())
+            .arg(kubeconfig)
             .arg("--socket")
             .arg(self.plant.socket())
             .arg("--state-dir")

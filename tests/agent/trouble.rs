@@ -1,8 +1,8 @@
 //! Two agents, and GPUs that do not obey.
 
 use crate::plant::wait;
-use crate::site::{Offer, Site, condition, domain, reason_is, simple, watts};
-use nvml_sim::{Fault, FaultKind};
+use crate::site::{Offer, Site, condition, domain, figures, reason_is, simple, watts};
+use nvml_sim::{Calls, Fault, FaultKind};
 use std::sync::Arc;
 
 pub async fn two_agents_on_one_node(site: Arc<Site>) {
@@ -53,4 +53,21 @@ pub async fn what_does_not_obey_is_named(site: Arc<Site>) {
     node.plant.node.set_faults(Vec::new()).unwrap();
     node.says("it holds again", 20_000, |status| status.applied_sequence == 3).await;
     assert_eq!(node.plant.limits(), [300; 3]);
+}
+
+/// One GPU hangs as the cap falls: the others do not wait for it.
+pub async fn one_that_hangs_holds_nobody_up(site: Arc<Site>) {
+    let node = site.node(3, domain(50_000)).await;
+    let _agent = node.agent();
+    let rows = [(50_000, watts(1500)), (25_000, watts(900))];
+    node.leased(&Offer::new(2, figures(watts(1500), &rows, watts(600), watts(1200))), &[500; 3]).await;
+    node.plant.node.set_faults(vec![Fault::new(FaultKind::Hang { calls: Calls::All, seconds: 20.0 }).on(0)]).unwrap();
+    wait(1_000).await;
+    site.testbed.apply(&node.event("hang", &node.leaf, 25_000)).unwrap();
+    node.plant.until(2_500, |limits| limits[1..] == [300; 2]).await;
+    let status = node.says("told", 12_000, |status| reason_is(status, "Obeyed", "Hangs")).await;
+    assert_eq!((status.enforced_watts, status.applied_sequence), (watts(700 + 300 + 300), 0), "{status:#?}");
+    node.plant.node.set_faults(Vec::new()).unwrap();
+    node.plant.until(25_000, |limits| limits == [300; 3]).await;
+    node.says("it holds", 25_000, |status| status.enforced_watts == watts(900)).await;
 }
