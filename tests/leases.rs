@@ -437,6 +437,26 @@ fn it_holds_with_the_controller_dead() {
     assert!(drawn["site"] >= Watts(21_700 * 85 / 100), "{drawn:?}\n{}", world.tell());
 }
 
+/// A node that says nothing when a controller takes over is charged its ceiling. The others share what is left, and don't stay
+/// where a curtailment that is over has put them.
+#[test]
+fn the_others_do_not_wait_for_one_that_is_silent() {
+    let mut chance = Chance::new(3);
+    let mut world = World::new(0);
+    for row in &mut world.store.snapshot.domains[1..] {
+        row.spec.lowest_cap_watts = Some(11_000);
+    }
+    world.settle(150, &mut chance);
+    world.order("site", 21_700, 100);
+    world.run(40, &mut chance);
+    world.hosts[0].machine = None;
+    world.memory = Memory::default();
+    world.begins_anew();
+    world.run(300, &mut chance);
+    let drawn = world.drawn();
+    assert!(drawn["site"] >= Watts(28_000), "{drawn:?}\n{}", world.tell());
+}
+
 /// Random days: orders, deaths, returns, restored stores.
 #[test]
 fn whatever_happens_it_is_under_every_cap() {

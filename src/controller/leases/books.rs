@@ -73,7 +73,8 @@ struct Kid {
     is_heard: bool,
     fenced: Option<Watts>,
     leaves: bool,
-    /// What it holds though its cap has fallen, and its lease: nothing of that is there for the others.
+    /// What it holds though its cap has fallen, or may hold since it says nothing, and its lease: nothing of that is there for
+    /// the others.
     stuck: Option<(Watts, Figures)>,
 }
 
@@ -386,11 +387,19 @@ fn kid(
     let silent = memory.silent_for(name, seen.now) >= SILENT;
     let fenced =
         power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
-    let stuck = report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced);
+    let is_heard = memory.is_heard(name);
     let lease =
         seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
+    let lease = lease.map(|lease| Figures::from(&lease.figures));
+    let stuck = if !is_heard && silent && fenced.is_none() {
+        // nobody knows what it holds, so its ceiling is charged, and the others must be wished no more than what is left: else
+        // the sums never fit, and all of them wait for it for ever
+        Some((ceiling, lease.unwrap_or_else(|| Figures::flat(ceiling))))
+    } else {
+        report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced).zip(lease)
+    };
     Kid {
-        stuck: stuck.zip(lease).map(|(holds, lease)| (holds, Figures::from(&lease.figures))),
+        stuck,
         claim: Claim {
             base: if each.is_some() { figures.host } else { floor },
             weight: if each.is_some() {
@@ -404,7 +413,7 @@ fn kid(
         },
         ceiling,
         report,
-        is_heard: memory.is_heard(name),
+        is_heard,
         fenced: fenced.filter(|watts| silent && *watts >= Watts::ZERO),
         leaves: on_site.is_none(),
     }

@@ -54,9 +54,11 @@ pub fn wishes(pot: &Pot, claims: &[Claim], ceilings: &[Watts]) -> Wishes {
     let at = |cap: Watts| divide(cap - pot.baseline, claims, &safe, &room);
 
     let mut caps: Vec<Watts> = GRID.iter().map(|percent| pot.full.percent(*percent)).collect();
-    // where not even the floors fit under the lowest cap, the rows end where they do
+    // Where not even the floors fit under the lowest cap, the rows end at the last of the grid that they fit under. None is made
+    // right where they do: that would be elsewhere tomorrow, and a lease of today and one of tomorrow, each rounded up between
+    // rows of its own, come to a watt more than there is: then nobody is raised any more.
     let last = pot.lowest.max(drawn(&safe));
-    caps.push(last);
+    caps.push(pot.lowest);
     caps.retain(|cap| *cap >= last && *cap <= pot.full);
     caps.sort_unstable_by(|a, b| b.cmp(a));
     caps.dedup();
