@@ -25,7 +25,7 @@ fn used(site: &Site, since: u64, least: f64, told: &mut Told) {
 pub fn no_controller(site: &mut Site, told: &mut Told) {
     site.controllers.clear();
     let since = now();
-    pause(site.seconds(45, 300) * 1000);
+    pause(site.seconds(30, 300) * 1000);
     let lowered = site.meter.record().lowered(since, now());
     told.must(lowered.is_empty(), format!("lowered meanwhile: {lowered:?}"));
     used(site, since, 0.99, told);
@@ -72,7 +72,7 @@ pub fn killed_agents(site: &mut Site, told: &mut Told) {
     some.iter().for_each(|node| site.fleet.kill_agent(*node));
     pause(5000);
     some.iter().for_each(|node| site.fleet.start_agent(*node));
-    pause(15_000);
+    pause(10_000);
     used(site, at, 0.98, told);
     site.fleet.kill_agent(1);
     let at = site.curtail("agent-dead", 0, DEEP);
@@ -91,7 +91,7 @@ pub fn killed_actuators(site: &mut Site, told: &mut Told) {
     some.iter().for_each(|node| site.fleet.start_actuator(*node));
     let up = some.iter().all(|node| site.fleet.answers(*node, 20));
     told.must(up, "an actuator did not come back");
-    pause(20_000);
+    pause(12_000);
     used(site, at, 0.98, told);
 }
 
@@ -103,7 +103,7 @@ pub fn stopped_api_server(site: &mut Site, told: &mut Told) {
     pause(10_000);
     let early = site.meter.record().lowered(since, now()).len();
     told.must(early == 0, format!("{early} nodes fell within 10 s"));
-    pause(site.seconds(28, 170) * 1000);
+    pause(site.seconds(20, 170) * 1000);
     let lowered = site.meter.record().lowered(since, now()).len();
     told.note(format!("{lowered} nodes fell"));
     told.must(lowered == NODES, "a node that hears nothing did not fall");

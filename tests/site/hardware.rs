@@ -12,10 +12,10 @@ pub fn one_reboots(site: &mut Site, told: &mut Told) {
     let at = now();
     site.fleet.reboot(&[40]);
     site.fleet.come_back(40);
-    pause(8000);
+    pause(4000);
     told.within("back at 95 %", site.back(at, 0.95, 60), 60.0);
     // another, with real processes, once the room is there again
-    pause(15_000);
+    pause(8000);
     let at = now();
     site.fleet.reboot(&[36]);
     site.fleet.come_back(36);
@@ -44,7 +44,7 @@ pub fn driver_reload(site: &mut Site, told: &mut Told) {
         site.plant.nodes[node].reload_driver().unwrap();
         let held = site.until(10, || (site.plant.limits(node) <= before).then(|| (now() - at) as f64 / 1000.0));
         told.within(&format!("{} held again after", name_of(node)), held, 3.0);
-        pause(8000);
+        pause(4000);
     }
     told.within("back at 95 %", site.back(now(), 0.95, 60), 60.0);
 }
@@ -67,7 +67,7 @@ pub fn foreign_limits(site: &mut Site, told: &mut Told) {
     let said =
         site.until(15, || says(&site.cluster, node, "Obeyed", "RaisedByOther").then(|| (now() - at) as f64 / 1000.0));
     told.within("told after", said, 15.0);
-    pause(12_000);
+    pause(6000);
     site.plant.nodes[node].set_faults(Vec::new()).unwrap();
     told.within("back at 95 %", site.back(now(), 0.95, 60), 60.0);
 }

@@ -34,7 +34,7 @@ pub fn restored_store(site: &mut Site, told: &mut Told) {
     signal_to(id, Signal::SIGCONT);
     let at = site.curtail("lost", row, 0.8);
     told.within("the others have what it gave up after", site.back(at, 0.99, 30), 30.0);
-    pause((CORRECTION + 3000).saturating_sub(now() - at));
+    pause((site.seconds(8, 33) * 1000).saturating_sub(now() - at));
 
     site.cluster.testbed.kill("kube-apiserver").unwrap();
     site.cluster.testbed.kill("etcd").unwrap();
@@ -47,7 +47,7 @@ pub fn restored_store(site: &mut Site, told: &mut Told) {
     site.cluster.testbed.wait_until_ready().unwrap();
     let at = now();
     told.within("ready again, back at 95 %", site.back(at, 0.95, 60), 60.0);
-    pause(20_000);
+    pause(site.seconds(10, 40) * 1000);
     told.must(site.cluster.powers().len() == NODES, "a NodePower is missing");
 }
 
