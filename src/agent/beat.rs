@@ -9,6 +9,9 @@ use std::time::Duration;
 /// long again where the connection is new.
 const AT_MOST: Duration = Duration::from_secs(12);
 
+/// The outcome of one that was refused, since another version is there.
+pub(super) const CONFLICT: &str = "Conflict";
+
 /// How a heartbeat ended.
 #[derive(Debug)]
 pub(super) struct Beaten {
@@ -34,7 +37,7 @@ pub(super) async fn send(client: Client, beat: (u64, u64), node: NodePower) -> B
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
             let now = tokio::time::timeout(AT_MOST, nodes.get_opt(&name)).await;
             let node = now.ok().and_then(Result::ok).flatten();
-            Beaten { beat, node, outcome: "Conflict", why: Some(status.message.clone()) }
+            Beaten { beat, node, outcome: CONFLICT, why: Some(status.message.clone()) }
         }
         Ok(Err(error)) => failed("Failed", error.to_string()),
         Err(_) => failed("TimedOut", format!("no answer in {} s", AT_MOST.as_secs())),

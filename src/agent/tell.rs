@@ -1,6 +1,6 @@
 //! What is told: heartbeats, metrics, and whether it is ready.
 
-use super::beat::{self, Beaten};
+use super::beat::{self, Beaten, CONFLICT};
 use super::metrics::{GpuLabel, OutcomeLabel};
 use super::report::{self, Facts};
 use super::run::Agent;
@@ -53,8 +53,12 @@ impl Agent {
     pub(super) fn on_beaten(&mut self, beaten: Option<Beaten>) {
         let Some(Beaten { beat, node, outcome, why }) = beaten else { return };
         self.settings.metrics.heartbeats.get_or_create(&OutcomeLabel { outcome }).inc();
-        if let Some(node) = node {
-            self.found(node);
+        match node {
+            // It was read after the write was refused, so that is what is there, even where its version is lower: the store went
+            // back. Written against the one that was known before, every heartbeat would be refused for ever.
+            Some(node) if outcome == CONFLICT => self.power = Some(node),
+            Some(node) => self.found(node),
+            None => {}
         }
         if let Some(why) = &why {
             tracing::warn!(node = self.settings.node, number = beat.1, outcome, why, "a heartbeat was not written");

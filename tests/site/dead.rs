@@ -83,6 +83,19 @@ pub fn killed_agents(site: &mut Site, told: &mut Told) {
     told.within("back at 95 %", site.back(at, 0.95, 60), 60.0);
 }
 
+/// An agent dies under a curtailment, then the controller: the one that takes over has never heard it, and charges its ceiling.
+pub fn silent_for_a_new_leader(site: &mut Site, told: &mut Told) {
+    site.fleet.kill_agent(1);
+    let at = site.curtail("silent", 0, DEEP);
+    past_correction(at);
+    site.controllers.clear();
+    site.controllers.push(site.cluster.controller());
+    pause(5000);
+    let at = site.release("silent", 0);
+    // for a minute it may only be late; then the others share what its ceiling leaves
+    told.within("the others back at 95 %", site.back(at, 0.95, 120), 120.0);
+}
+
 pub fn killed_actuators(site: &mut Site, told: &mut Told) {
     let at = now();
     let some = [0, 17, 34, 35];

@@ -41,9 +41,10 @@ fn the_cap_holds() {
     site.scenario("steady run", steady::steady);
     site.scenario("-30 % by event, and back", steady::curtailed);
     site.scenario("controller dead, then -30 %", dead::no_controller);
-    site.scenario("controller killed mid-change", dead::killed_mid_change);
+    site.long_scenario("controller killed mid-change", dead::killed_mid_change);
     site.long_scenario("controller killed and restarted", dead::restarted_controller);
     site.scenario("agents killed", dead::killed_agents);
+    site.long_scenario("an agent silent for a new leader", dead::silent_for_a_new_leader);
     site.scenario("actuators killed", dead::killed_actuators);
     site.scenario("API server stopped", dead::stopped_api_server);
     site.long_scenario("API server slow, 5 s a call", dead::slow_api_server);

@@ -30,7 +30,19 @@ pub struct Site {
     events: Vec<String>,
     rows: Vec<String>,
     failed: Vec<String>,
-    _folder: tempfile::TempDir,
+    _folder: Folder,
+}
+
+/// Where the nodes are; kept with its logs where a test fails and `HELIOTROPE_TESTBED_KEEP` is set.
+struct Folder(Option<tempfile::TempDir>);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let keep = std::thread::panicking() && std::env::var_os("HELIOTROPE_TESTBED_KEEP").is_some();
+        if let Some(folder) = self.0.take().filter(|_| keep) {
+            eprintln!("the nodes' logs are kept in {}", folder.keep().display());
+        }
+    }
 }
 
 /// What a scenario tells beside what the meter does.
@@ -87,7 +99,7 @@ impl Site {
             events: Vec::new(),
             rows: Vec::new(),
             failed: Vec::new(),
-            _folder: folder,
+            _folder: Folder(Some(folder)),
         }
     }
 
