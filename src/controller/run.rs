@@ -60,6 +60,8 @@ pub struct Controller {
     voice: Voice,
     adopter: Adopter,
     pace: Pace,
+    /// The version of the store that was read last.
+    version: u64,
     /// Starts that failed.
     failed: Backoff,
     between: Between,
@@ -82,6 +84,7 @@ impl Controller {
             adopter: Adopter::new(client.clone()),
             pace: Pace::default(),
             failed: Backoff::default(),
+            version: 0,
             between,
             client,
             voice,
@@ -169,7 +172,9 @@ impl Controller {
         // 1. Everything that is looked at: domains and events from the API server itself, the rest from caches.
         let now = clock::now();
         let (mut snapshot, signals, mut malformed) = self.watch.snapshot(now);
-        malformed.extend(caps(&self.client, &mut snapshot).await?.1);
+        let (version, unreadable) = caps(&self.client, &mut snapshot).await?;
+        self.watch.saw(&mut self.version, version);
+        malformed.extend(unreadable);
         self.time_terminations(&mut snapshot);
         snapshot.leases = self.between.leases.as_ref().map(|leases| leases.borrow().clone());
         let readings = self.read(&mut snapshot, &signals, now);

@@ -10,15 +10,15 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{Store, reflector};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::{Notify, OnceCell, watch as channel};
 
 /// Seconds after which a watch is opened anew. 290 is the library's own: a connection that died unheard would look
 /// healthy for as long. A cycle does not rest on watches for its ledger, so a minute is enough.
@@ -41,6 +41,8 @@ pub struct Watch {
     powers: Store<DynamicObject>,
     /// Every cache is filled.
     filled: Arc<OnceCell<()>>,
+    /// Tells every cache to list anew; how often it did.
+    again: Arc<channel::Sender<u64>>,
 }
 
 /// An object of ours that can't be parsed.
@@ -60,9 +62,10 @@ impl Watch {
     pub fn start(client: &Client, namespace: &str, changed: &Arc<Notify>, watts: &Arc<Notify>) -> Self {
         let told = |tell: &[&Arc<Notify>]| tell.iter().map(|one| Arc::clone(one)).collect::<Vec<_>>();
         let (changed, watts, both) = (told(&[changed]), told(&[watts]), told(&[changed, watts]));
+        let (again, look) = channel::channel(0);
         let kept = |resource: ApiResource, tell: &Vec<Arc<Notify>>| {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-            keep(api, resource, tell.clone())
+            keep(api, resource, tell.clone(), look.clone())
         };
         let ours = |resource: ApiResource| kept(resource, &changed);
         Self {
@@ -72,14 +75,25 @@ impl Watch {
             domains: kept(ApiResource::erase::<PowerDomain>(&()), &both),
             events: kept(ApiResource::erase::<CurtailmentEvent>(&()), &both),
             powers: kept(ApiResource::erase::<NodePower>(&()), &watts),
-            jobs: keep(Api::all(client.clone()), (), changed.clone()),
-            pods: keep(Api::all(client.clone()), (), both.clone()),
-            nodes: keep(Api::all(client.clone()), (), both.clone()),
-            namespaces: keep(Api::all(client.clone()), (), changed.clone()),
-            priorities: keep(Api::all(client.clone()), (), changed.clone()),
-            config_maps: keep(Api::namespaced(client.clone(), namespace), (), changed.clone()),
+            jobs: keep(Api::all(client.clone()), (), changed.clone(), look.clone()),
+            pods: keep(Api::all(client.clone()), (), both.clone(), look.clone()),
+            nodes: keep(Api::all(client.clone()), (), both.clone(), look.clone()),
+            namespaces: keep(Api::all(client.clone()), (), changed.clone(), look.clone()),
+            priorities: keep(Api::all(client.clone()), (), changed.clone(), look.clone()),
+            config_maps: keep(Api::namespaced(client.clone(), namespace), (), changed.clone(), look.clone()),
             filled: Arc::default(),
+            again: Arc::new(again),
         }
+    }
+
+    /// A version of the store was read, after `last` one, by whoever remembers it. Where it is lower, the store was made to go
+    /// back: watches wait for versions that come again only in hours, and say nothing meanwhile. So everything is listed anew.
+    pub fn saw(&self, last: &mut u64, version: u64) {
+        if version < *last {
+            tracing::warn!(version, after = *last, "the store went back: everything is listed anew");
+            self.again.send_modify(|times| *times += 1);
+        }
+        *last = version;
     }
 
     /// Waits until every cache is filled. Until then nothing is decided.
@@ -193,20 +207,33 @@ fn parsed<T: DeserializeOwned>(
     results.filter_map(|result| result.map_err(|error| malformed.push(error)).ok()).collect()
 }
 
-fn keep<K>(api: Api<K>, kind: K::DynamicType, changed: Vec<Arc<Notify>>) -> Store<K>
+/// Keeps a cache of a kind, and tells of each change. Told to look again, it lists everything anew.
+fn keep<K>(api: Api<K>, kind: K::DynamicType, changed: Vec<Arc<Notify>>, mut again: channel::Receiver<u64>) -> Store<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Send + Sync + 'static,
 {
-    let writer = Writer::new(kind);
+    let mut writer = Writer::new(kind);
     let store = writer.as_reader();
-    let stream = reflector(writer, watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))).default_backoff();
     tokio::spawn(async move {
-        let mut stream = std::pin::pin!(stream);
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(_) => changed.iter().for_each(|one| one.notify_one()),
-                Err(error) => tracing::warn!(%error, "a watch failed; it is opened again"),
+        loop {
+            let events = watcher(api.clone(), watcher::Config::default().timeout(WATCH_SECONDS)).default_backoff();
+            let mut events = std::pin::pin!(events);
+            loop {
+                tokio::select! {
+                    event = events.next() => match event {
+                        Some(Ok(event)) => {
+                            writer.apply_watcher_event(&event);
+                            changed.iter().for_each(|one| one.notify_one());
+                        }
+                        Some(Err(error)) => tracing::warn!(%error, "a watch failed; it is opened again"),
+                        None => return,
+                    },
+                    told = again.changed() => match told {
+                        Ok(()) => break,
+                        Err(_) => return, // nobody reads it any more
+                    },
+                }
             }
         }
     });

@@ -55,6 +55,8 @@ pub struct Granting {
     metrics: Arc<Metrics>,
     terms: Terms,
     memory: Memory,
+    /// The version of the store that was read last.
+    version: u64,
     clock: Stopwatch,
     leads: Arc<AtomicBool>,
     shown: channel::Sender<Leases>,
@@ -73,7 +75,7 @@ impl Granting {
         let clock = Stopwatch::start();
         let between = Between { leads: Arc::default(), leases: Some(seen) };
         let leads = between.leads.clone();
-        (Self { client, watch, metrics, terms, memory: Memory::default(), clock, leads, shown }, between)
+        (Self { client, watch, metrics, terms, memory: Memory::default(), version: 0, clock, leads, shown }, between)
     }
 
     /// Runs until it is dropped.
@@ -113,6 +115,7 @@ impl Granting {
         // 1. What reports were there before is decided on what is read now: a renewal is never older than its heartbeat.
         let mut snapshot = self.watch.hardware(clock::now());
         let (version, _) = caps(&self.client, &mut snapshot).await?;
+        self.watch.saw(&mut self.version, version);
         let api: Api<PowerAllotment> = Api::all(self.client.clone());
         let listed = call("list every PowerAllotment", api.list(&ListParams::default())).await?.items;
         let objects: BTreeMap<String, PowerAllotment> =
