@@ -56,7 +56,7 @@ fn the_cap_holds() {
     site.long_scenario("frozen sensors", hardware::frozen_sensors);
     site.long_scenario("wall clocks stepped by 10 min", store::stepped_clocks);
     site.long_scenario("a Node deleted, one relabelled", store::nodes_go_and_move);
-    site.scenario("etcd restored from an older snapshot", store::restored_store);
+    site.long_scenario("etcd restored from an older snapshot", store::restored_store);
     site.judge("break glass: Observe", store::break_glass);
     site.end();
 }

@@ -313,6 +313,8 @@ impl Node {
 
     fn accept(&mut self, now: BootMillis, lease: &Lease) -> Answer {
         let from = self.begins(now, lease);
+        // also where it fell already by itself: only its acknowledgement frees anything for others
+        let lowers = self.kept.held.as_ref().is_some_and(|held| !held.figures.within(&lease.figures));
         self.kept.sequence = lease.sequence;
         self.kept.held = Some(Held {
             sequence: lease.sequence,
@@ -329,7 +331,7 @@ impl Node {
         Answer {
             why: Why::Accepted { sequence: lease.sequence, limit: self.in_force },
             keep: true,
-            report: self.in_force < before,
+            report: self.in_force < before || lowers,
         }
     }
 
