@@ -7,7 +7,7 @@
 #[path = "common/objects.rs"]
 mod objects;
 
-use heliotrope::api::{ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec};
+use heliotrope::api::{ChildKey, CurtailmentEvent, Mode, NodePower, NodePowerStatus, PowerAllotmentSpec};
 use heliotrope::caps::{self, Level};
 use heliotrope::controller::leases::books::{Books, Seen};
 use heliotrope::controller::leases::memory::Memory;
@@ -455,6 +455,18 @@ fn the_others_do_not_wait_for_one_that_is_silent() {
     world.run(300, &mut chance);
     let drawn = world.drawn();
     assert!(drawn["site"] >= Watts(28_000), "{drawn:?}\n{}", world.tell());
+}
+
+/// In Observe everything is given back, at once: sums at the rows of leases that still stand hold nothing up.
+#[test]
+fn in_observe_everything_is_given_back() {
+    let mut chance = Chance::new(4);
+    let mut world = World::new(1);
+    world.settle(150, &mut chance);
+    assert!(world.hosts.iter().all(|host| host.limit < Watts(CEILING)));
+    world.store.snapshot.domains[0].spec.mode = Some(Mode::Observe);
+    world.settle(60, &mut chance);
+    assert!(world.hosts.iter().all(|host| host.limit == Watts(CEILING)), "{}", world.tell());
 }
 
 /// Random days: orders, deaths, returns, restored stores.
