@@ -21,9 +21,8 @@ use std::sync::Arc;
 use tokio::sync::{Notify, OnceCell, watch as channel};
 
 /// Seconds after which a watch is opened anew. 290 is the library's own: a connection that died unheard would look
-/// healthy for as long. After etcd is restored a watch from a version of the future that is gone hears nothing either, and no
-/// node is heard through it: within a minute of such a fault the watts must be back, three heartbeats included.
-const WATCH_SECONDS: u32 = 10;
+/// healthy for as long. A cycle does not rest on watches for its ledger, so a minute is enough.
+const WATCH_SECONDS: u32 = 60;
 
 /// The caches.
 #[derive(Clone)]

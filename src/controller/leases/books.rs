@@ -371,7 +371,7 @@ fn book(
     }
     let has_nodes = !children.is_empty();
     let reboots = spec.reboot_reserve_nodes.map_or(1, |count| usize::try_from(count).unwrap_or(0));
-    let cap = if is_kept { behind(domain.spec.cap.at(seen.snapshot.now)) } else { UNCAPPED };
+    let cap = if is_kept { behind(domain.spec.cap.at(seen.snapshot.now)) } else { Watts(i64::MAX / 8) };
     let lowest = spec.lowest_cap_watts.map_or(Watts(spec.cap_watts).percent(LOWEST_PERCENT), Watts);
     Book {
         parent: domain.parent.map(|parent| tree.get(parent).spec.name.clone()),

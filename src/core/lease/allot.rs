@@ -15,9 +15,6 @@ pub struct Terms {
     pub renew_after: u64,
 }
 
-/// The cap of a domain whose watts are given back: none is kept, now or at any row of an older lease.
-pub const UNCAPPED: Watts = Watts(i64::MAX / 8);
-
 /// A domain as it was read. Everything that is decided from it must have been read no earlier than `cap.version` says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Facts {
@@ -107,7 +104,7 @@ pub struct Allotted<K: Ord> {
 /// what fits, in the order of `order` (all children that are not in it come after).
 ///
 /// Nothing is raised unless every sum fits: the reserves of all children, what others draw, and room for reboots, under what may
-/// be drawn now and at every row's cap. In a domain that is [`UNCAPPED`] there are no sums.
+/// be drawn now and at every row's cap.
 #[must_use]
 pub fn allot<K: Ord + Clone>(
     ledger: &Ledger<K>,
@@ -309,9 +306,6 @@ impl<K: Ord + Clone> Books<'_, K> {
     }
 
     fn shortage(&self, key: &K, own: &Figures) -> Option<Shortage> {
-        if self.facts.cap.watts >= UNCAPPED {
-            return None;
-        }
         let charge = |other: &K| Charge {
             figures: if other == key { own.clone() } else { self.charged(other) },
             ceiling: self.next.entries[other].ceiling,
