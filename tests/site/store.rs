@@ -33,7 +33,7 @@ pub fn restored_store(site: &mut Site, told: &mut Told) {
     copy(&data, &kept);
     signal_to(id, Signal::SIGCONT);
     let at = site.curtail("lost", row, 0.8);
-    told.within("the others have what it gave up after", site.back(at, 0.99, 60), 60.0);
+    told.within("the others have what it gave up after", site.back(at, 0.99, 30), 30.0);
     pause((site.seconds(8, 33) * 1000).saturating_sub(now() - at));
 
     site.cluster.testbed.kill("kube-apiserver").unwrap();
