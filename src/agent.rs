@@ -10,7 +10,7 @@
 //!                                             [keep]: on disk before it is acknowledged
 //! ```
 //!
-//! - [`chain`]: what is above, by quorum reads; [`wake`]: watches, that only wake
+//! - [`chain`]: what is above, by quorum reads; `wake`: watches, that only wake
 //! - [`divide`], [`readings`], [`orders`], [`report`]: values in, values out
 //! - [`keep`]: the disk; `desk`: the actuator; `beat`: heartbeats; `run`: the loop, which `hear`s and `tell`s
 //!

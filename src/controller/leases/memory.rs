@@ -158,7 +158,7 @@ impl Memory {
         self.over.get(node).is_some_and(|since| now.0.saturating_sub(since.0) >= FOLLOWS.0)
     }
 
-    /// What may be leased in a domain, where it may rise by so many watts a second only: a step each [`BATCH`].
+    /// What may be leased in a domain, where it may rise by so many watts a second only: a step each ten seconds.
     pub fn ramped(&mut self, domain: &str, leased: Watts, cap: Watts, per_second: Option<Watts>, now: Millis) -> Watts {
         let Some(per_second) = per_second else { return cap };
         let since = self.raised.entry(domain.to_owned()).or_insert(now);
