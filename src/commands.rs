@@ -10,6 +10,7 @@ mod demo;
 mod logs;
 mod output;
 mod simulate;
+mod stop;
 mod uninstall_check;
 
 use clap::Subcommand;
@@ -65,6 +66,11 @@ impl CommandError {
         let path = path.display().to_string();
         move |error| Self::File { path, error }
     }
+}
+
+/// What somebody else says about it, in their words.
+fn usage(error: &dyn std::fmt::Display) -> CommandError {
+    CommandError::Usage(error.to_string())
 }
 
 impl Command {

@@ -107,6 +107,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts a write by how it ended.
+    pub fn wrote(&self, outcome: impl std::fmt::Debug) {
+        self.writes.get_or_create(&OutcomeLabel { outcome: format!("{outcome:?}") }).inc();
+    }
+
     /// Says that all caches are filled.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 use super::divide::{Want, scaled, whole, within_reach};
 use super::readings::{Expected, Hardware};
 use crate::actuator::protocol::{GpuOrder, GpuView, Order, Phase};
-use crate::core::lease::{Figures, Node};
+use crate::core::lease::Node;
 use crate::units::{BootMillis, Watts};
 use std::collections::BTreeMap;
 
@@ -36,12 +36,6 @@ pub struct Wishes {
     pub ends: Option<BootMillis>,
 }
 
-/// Is everything given back by this lease? It allows all that the hardware can draw, at every cap.
-#[must_use]
-pub fn is_release(figures: &Figures, ceiling: Watts) -> bool {
-    figures.rows.is_empty() && figures.watts >= ceiling && figures.floor >= ceiling && figures.safe >= ceiling
-}
-
 /// What is to be held now. None before a lease was ever accepted: hands off.
 #[must_use]
 pub fn wishes(
@@ -58,7 +52,7 @@ pub fn wishes(
     let devices = hardware.devices();
     let there = |node: Watts| within_reach(expected.scale.limits(node), devices.len(), hardware.out_of_reach());
     let all = match &kept.held {
-        Some(held) if is_release(&held.figures, expected.ceiling) => {
+        Some(held) if held.figures.gives_back(expected.ceiling) => {
             whole(there(held.figures.watts), &devices, &Want::Found(found.clone()))
         }
         Some(held) => {
@@ -205,13 +199,5 @@ mod tests {
         assert_eq!(contact(&[held(300, 120_000)], 25_000, NOW), None);
         assert_eq!(contact(&[held(400, 130_000)], 25_000, NOW), Some(NOW), "never in the time to come");
         assert_eq!(contact(&[view(Phase::Fallen, Some(5), 400, 300, None)], 25_000, NOW), None);
-    }
-
-    #[test]
-    fn a_release_allows_everything_at_every_cap() {
-        let ceiling = Watts(5000);
-        assert!(is_release(&Figures::flat(Watts(5000)), ceiling));
-        assert!(!is_release(&Figures::flat(Watts(4999)), ceiling));
-        assert!(!is_release(&Figures { safe: Watts(4000), ..Figures::flat(ceiling) }, ceiling));
     }
 }

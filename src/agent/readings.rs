@@ -1,8 +1,9 @@
 //! What the node's accelerators are known to be, at worst. Values in, values out.
 
-use super::divide::{Device, Scale};
+use super::divide::Device;
 use crate::actuator::protocol::{Category, GpuView, Obedience, Observation, Phase, Range};
 use crate::api::NodePowerSpec;
+use crate::core::divide::Scale;
 use crate::units::{BootMillis, Watts};
 
 /// A look at a limit older than this tells nothing, in milliseconds. The actuator looks each 500 ms, and calls a device hung
@@ -80,10 +81,7 @@ impl Expected {
         Self {
             accelerators: usize::try_from(spec.accelerators).unwrap_or(0),
             ceiling: Watts(spec.ceiling_watts),
-            scale: Scale {
-                host: Watts(spec.host_max_watts),
-                overshoot: u32::try_from(spec.overshoot_permille).unwrap_or(0),
-            },
+            scale: spec.scale(),
         }
     }
 

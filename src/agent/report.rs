@@ -183,8 +183,8 @@ fn feasible(facts: &Facts<'_>) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::divide::Scale;
     use crate::agent::readings::Trouble;
+    use crate::core::divide::Scale;
     use crate::core::lease::{Beat, Cap, Figures};
 
     fn gpu(uuid: &str, fault: Option<(&'static str, bool)>) -> Gpu {

@@ -3,6 +3,7 @@
 //! Its spec is the controller's: where the node's lease stands, and what its hardware can draw. Its status is its agent's
 //! alone: each heartbeat is one write of it. It has no owner: deleting a Node frees no watts.
 
+use crate::core::divide::Scale;
 use crate::core::lease::{Beat, Cap, Figures, Report, Row};
 use crate::units::Watts;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -250,6 +251,15 @@ impl From<Cap> for HeardCap {
 impl From<HeardCap> for Cap {
     fn from(cap: HeardCap) -> Self {
         Self { version: counted(cap.version), watts: Watts(cap.watts) }
+    }
+}
+
+impl NodePowerSpec {
+    /// How its watts are reckoned from the limits of its accelerators.
+    #[must_use]
+    pub fn scale(&self) -> Scale {
+        let overshoot = u32::try_from(self.overshoot_permille).unwrap_or(0);
+        Scale { host: Watts(self.host_max_watts), overshoot }
     }
 }
 

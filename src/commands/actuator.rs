@@ -1,6 +1,7 @@
 //! `heliotrope actuator`.
 
-use super::{CommandError, logs};
+use super::stop::told_to_end;
+use super::{CommandError, logs, usage};
 use crate::actuator::boot_guard::{GuardError, Guarded, Safe, guard};
 use crate::actuator::client::Client;
 use crate::actuator::device::Devices;
@@ -15,7 +16,6 @@ use crate::units::Watts;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The arguments of `actuator`.
 #[derive(Debug, Args)]
@@ -100,8 +100,7 @@ impl Actuator {
             said(panic);
             std::process::abort();
         }));
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| usage(&error))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| usage(&error))?;
+        let told = told_to_end()?;
         let others = !self.allow_uid.is_empty() || !self.allow_gid.is_empty();
         let own = nix::unistd::geteuid().as_raw();
         let mut allowed = Allowed { uids: self.allow_uid, gids: self.allow_gid };
@@ -121,8 +120,7 @@ impl Actuator {
         tracing::info!(socket = %self.socket.display(), keep_network = self.keep_network, "listening");
         tokio::select! {
             () = serve(listener, node.clone(), boot_id, allowed) => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = told => {}
         }
         node.end();
         let _ = std::fs::remove_file(&self.socket);
@@ -189,10 +187,6 @@ impl Actuator {
         println!("{}", serde_json::to_string_pretty(&seen).map_err(|error| usage(&error))?);
         Ok(())
     }
-}
-
-fn usage(error: &dyn std::fmt::Display) -> CommandError {
-    CommandError::Usage(error.to_string())
 }
 
 /// Watts of a GPU: a number, or one with a unit.

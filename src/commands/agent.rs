@@ -1,13 +1,13 @@
 //! `heliotrope agent`.
 
-use super::cluster::client;
-use super::{CommandError, logs};
+use super::cluster::{block_on, client};
+use super::stop::told_to_end;
+use super::{CommandError, logs, usage};
 use crate::agent::{Settings, run};
 use crate::web::serve;
 use clap::Args;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The arguments of `agent`.
 #[derive(Debug, Args)]
@@ -39,8 +39,7 @@ impl Agent {
     pub(super) fn run(self) -> Result<(), CommandError> {
         logs::to_stderr(self.log_json);
         // one thread: what takes time is waited for
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| usage(&error))?.block_on(self.serve())
+        block_on(self.serve())
     }
 
     async fn serve(self) -> Result<(), CommandError> {
@@ -59,15 +58,6 @@ impl Agent {
             tracing::info!(%address, node = settings.node, "listening");
             tokio::spawn(serve(listener, settings.metrics.clone()));
         }
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| usage(&error))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| usage(&error))?;
-        let stop = async move {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        };
-        run(client, settings, stop).await.map_err(|error| usage(&error))
+        run(client, settings, told_to_end()?).await.map_err(|error| usage(&error))
     }
-}
-
-fn usage(error: &dyn std::fmt::Display) -> CommandError {
-    CommandError::Usage(error.to_string())
 }

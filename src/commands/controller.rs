@@ -1,7 +1,8 @@
 //! `heliotrope controller`.
 
 use super::cluster::client;
-use super::{CommandError, logs};
+use super::stop::told_to_end;
+use super::{CommandError, logs, usage};
 use crate::controller::config::Config;
 use crate::controller::events::Events;
 use crate::controller::leader::Candidate;
@@ -13,7 +14,6 @@ use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 /// The arguments of `controller`.
@@ -50,12 +50,11 @@ impl Controller {
             config.listen.clone_from(listen);
         }
         logs::to_stderr(self.log_json);
-        let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::Usage(error.to_string()))?;
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| usage(&error))?;
         runtime.block_on(self.serve(config))
     }
 
     async fn serve(self, config: Config) -> Result<(), CommandError> {
-        let usage = |error: &dyn std::fmt::Display| CommandError::Usage(error.to_string());
         let client = client(self.kubeconfig.as_deref()).await?;
         let listener = TcpListener::bind(&config.listen)
             .await
@@ -65,11 +64,9 @@ impl Controller {
         let metrics = Arc::new(Metrics::default());
         tokio::spawn(serve(listener, metrics.clone()));
         let stop = Arc::new(Notify::new());
-        let mut ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        let told = stop.clone();
+        let (ends, told) = (told_to_end()?, stop.clone());
         tokio::spawn(async move {
-            let [Ok(terminate), Ok(interrupt)] = &mut ends else { return };
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            ends.await;
             told.notify_one();
         });
         let identity = self.identity.unwrap_or_else(|| format!("{}-{}", address.port(), std::process::id()));

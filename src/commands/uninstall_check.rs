@@ -1,7 +1,7 @@
 //! `heliotrope uninstall-check`: may Heliotrope be taken away? The chart asks before it is deleted.
 
-use super::CommandError;
-use super::cluster::client;
+use super::cluster::{block_on, client};
+use super::{CommandError, usage};
 use crate::api::{Mode, PowerAllotment, PowerDomain};
 use clap::Args;
 use kube::api::ListParams;
@@ -18,13 +18,10 @@ pub struct UninstallCheck {
 
 impl UninstallCheck {
     pub(super) fn run(self) -> Result<(), CommandError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| CommandError::Usage(error.to_string()))?;
-        runtime.block_on(self.check())
+        block_on(self.check())
     }
 
     async fn check(self) -> Result<(), CommandError> {
-        let usage = |error: &dyn std::fmt::Display| CommandError::Usage(error.to_string());
         let client = client(self.kubeconfig.as_deref()).await?;
         let domains: Api<PowerDomain> = Api::all(client.clone());
         let domains = domains.list(&ListParams::default()).await.map_err(|error| usage(&error))?;

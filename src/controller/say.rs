@@ -1,6 +1,6 @@
 //! Says what is: statuses that differ from what is there, events for what has turned. Nothing here decides anything.
 
-use super::apply::{CallError, call};
+use super::apply::{CallError, Outcome, call};
 use super::curtail;
 use super::events::{Events, Told, of_conditions, of_curtailment, of_workload};
 use super::remarks::remarked;
@@ -17,7 +17,7 @@ use crate::api::{
 };
 use crate::core::admit::{Cycle, Verdict};
 use crate::units::Moment;
-use crate::web::{Metrics, OutcomeLabel};
+use crate::web::Metrics;
 use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -184,9 +184,7 @@ struct Pen {
 impl Pen {
     fn note(&self, result: Result<(), CallError>) {
         match result {
-            Ok(()) => {
-                self.metrics.writes.get_or_create(&OutcomeLabel { outcome: "Succeeded".to_owned() }).inc();
-            }
+            Ok(()) => self.metrics.wrote(Outcome::Succeeded),
             Err(error) => {
                 self.count(&error);
                 tracing::warn!(%error, "a write was not made; the next cycle sees what became of it");
@@ -195,7 +193,7 @@ impl Pen {
     }
 
     fn count(&self, error: &CallError) {
-        self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
+        self.metrics.wrote(error.outcome);
     }
 
     /// A workload's events go to its Job too: that is what its owner made, and looks at.

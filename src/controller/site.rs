@@ -55,6 +55,8 @@ pub struct Site {
     pub selectors: Vec<BTreeMap<String, String>>,
     /// All nodes in domains.
     pub nodes: Vec<SiteNode>,
+    /// By name: where in `nodes` it is first.
+    by_name: BTreeMap<String, usize>,
     /// What events order of its domains: their caps are lowered by these already.
     pub orders: Vec<Order>,
     /// What is wrong, by domain.
@@ -102,6 +104,7 @@ impl Site {
             supplies: Vec::new(),
             selectors: Vec::new(),
             nodes: Vec::new(),
+            by_name: BTreeMap::new(),
             errors,
             notes: Vec::new(),
             roots: Vec::new(),
@@ -240,6 +243,7 @@ impl Site {
             entry.host_extra = entry.host_extra.max(max - idle);
             let open = alone && is_open(node) && knows(&snapshot.profiles, &model);
             let (name, labels) = (node_name.clone(), labels.clone());
+            self.by_name.entry(node_name.clone()).or_insert(self.nodes.len());
             self.nodes.push(SiteNode { name, labels, gpus, pool, open, claimed_twice: !alone, host_max: max });
         }
     }
@@ -314,7 +318,13 @@ impl Site {
     /// The pool and node of a name, in the domain that counts it first.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&SiteNode> {
-        self.nodes.iter().find(|node| node.name == name)
+        self.nodes.get(*self.by_name.get(name)?)
+    }
+
+    /// The name of the domain that a node is counted in.
+    #[must_use]
+    pub fn domain_of(&self, node: &SiteNode) -> &str {
+        &self.tree.get(self.pools[node.pool].domain).spec.name
     }
 
     /// Is a pool under a root that is enforced?

@@ -13,6 +13,30 @@
 
 use crate::units::Watts;
 
+/// How a node's watts are reckoned: its input power is what its host draws at most, and its accelerators' limits with what they
+/// pass them by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// The most that the host draws beside its accelerators.
+    pub host: Watts,
+    /// How far an accelerator draws above its limit at worst, in thousandths.
+    pub overshoot: u32,
+}
+
+impl Scale {
+    /// The node's watts under limits of this sum.
+    #[must_use]
+    pub fn node(self, limits: Watts) -> Watts {
+        self.host + limits.plus_permille(self.overshoot)
+    }
+
+    /// The highest sum of limits that stays within a node's watts.
+    #[must_use]
+    pub fn limits(self, node: Watts) -> Watts {
+        (node - self.host).less_permille(self.overshoot)
+    }
+}
+
 /// What one child of a domain can do with watts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
@@ -150,6 +174,17 @@ mod tests {
         let given = divide(Watts(24_000), &claims, &[Watts(0); 4], &|division| reboot_room(division, &ceilings, 1));
         // three at x and one at its ceiling
         assert_eq!(given, [Watts(5466); 4]);
+    }
+
+    #[test]
+    fn a_nodes_watts_and_its_limits_are_each_others_inverse() {
+        let scale = Scale { host: Watts(2000), overshoot: 30 };
+        assert_eq!(scale.node(Watts(5600)), Watts(2000 + 5768));
+        for node in 2000..9000 {
+            let limits = scale.limits(Watts(node));
+            assert!(scale.node(limits) <= Watts(node) && scale.node(limits + Watts(1)) > Watts(node), "{node}");
+        }
+        assert_eq!(scale.limits(Watts(1000)), Watts::ZERO, "less than the host leaves nothing");
     }
 
     proptest! {

@@ -22,7 +22,7 @@ mod node;
 mod rules;
 mod terms;
 
-pub use allot::{Above, Allotted, Child, Facts, Terms, Told, allot};
+pub use allot::{Above, Allotted, Child, Facts, Terms, Told, allot, heard, spendable};
 pub use check::{Fault, check};
 pub use figures::{Figures, Row};
 pub use ledger::{Accepted, Entry, Ledger, Shortage};

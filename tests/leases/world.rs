@@ -290,27 +290,23 @@ impl World {
             store.allotments.iter().map(|(name, spec)| (name.clone(), spec.sequence)).collect();
         self.memory.look(store.version, found.iter().map(|(name, sequence)| (name.as_str(), "uid", *sequence)), now);
         let site = Site::new(&store.snapshot, Seconds(60));
-        macro_rules! seen {
-            () => {
-                Seen {
-                    snapshot: &store.snapshot,
-                    site: &site,
-                    version: store.version,
-                    powers: &store.powers,
-                    allotments: &store.allotments,
-                    now,
-                    terms: &self.terms,
-                }
-            };
-        }
-        let books = Books::new(&seen!(), &self.memory);
+        let mut seen = Seen {
+            snapshot: &store.snapshot,
+            site: &site,
+            version: store.version,
+            powers: &store.powers,
+            allotments: std::mem::take(&mut store.allotments),
+            now,
+            terms: &self.terms,
+        };
+        let books = Books::new(&seen, &self.memory);
         let mut spendable = BTreeMap::new();
         for (at, book) in books.list.iter().enumerate() {
             let above = book
                 .parent
                 .as_ref()
-                .and_then(|parent| Some((store.allotments.get(parent)?, spendable.get(parent).copied()?)));
-            let decided = books.decide(at, &seen!(), &mut self.memory, above);
+                .and_then(|parent| Some((seen.allotments.get(parent)?, spendable.get(parent).copied()?)));
+            let decided = books.decide(at, &seen, &mut self.memory, above);
             self.told.extend(decided.allotted.told.iter().map(|(key, told)| (key.clone(), told.to_string())));
             assert_eq!(decided.faults, [], "{} at {} s", book.domain, self.second);
             if std::env::var_os("HELIOTROPE_LEASE_TELL").is_some() && self.second % 30 == 0 {
@@ -320,8 +316,7 @@ impl World {
                     self.second, book.domain, decided.allotted.spendable
                 );
             }
-            let overhead = if book.domain == "site" { 50 } else { 0 };
-            self.shown.insert(book.domain.clone(), view(book, &decided, &seen!(), &self.memory, overhead));
+            self.shown.insert(book.domain.clone(), view(book, &decided, &seen, &self.memory));
             spendable.insert(book.domain.clone(), decided.allotted.spendable);
             if decided.allotted.changed {
                 let spec = PowerAllotmentSpec::of(
@@ -332,11 +327,12 @@ impl World {
                 // what is written is what is read
                 assert_eq!(spec.ledger(book.parent.as_deref()), decided.allotted.ledger);
                 self.memory.wrote(&book.domain, "uid", spec.sequence);
-                store.allotments.insert(book.domain.clone(), spec);
+                seen.allotments.insert(book.domain.clone(), spec);
                 store.version += 1;
             }
         }
-        let wanted = writes(&seen!(), &self.memory, &Leases::default());
+        let wanted = writes(&seen, &self.memory, &Leases::default());
+        store.allotments = seen.allotments;
         for write in wanted {
             match write {
                 Write::Make(power) => {

@@ -11,7 +11,7 @@ use crate::caps::behind_losses;
 use crate::core::divide::{Claim, reboot_room};
 use crate::core::domain::DomainId;
 use crate::core::lease::{
-    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, allot, check,
+    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, allot, check, heard, spendable,
 };
 use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
@@ -110,7 +110,7 @@ impl Books {
     /// A domain as the child of the one above it.
     fn as_kid(&self, at: usize, seen: &Seen<'_>) -> Kid {
         let book = &self.list[at];
-        let before = |watts: Watts| watts.plus_permille(book.overhead_permille);
+        let before = |watts: Watts| book.before_losses(watts);
         // beside what its children claim it needs what it keeps free
         let kept = reboot_rise(book) + rounding(book.children.len());
         let own = before(book.facts.cap.watts);
@@ -126,16 +126,13 @@ impl Books {
         // what it charges with its children's words of this moment, those who said nothing at their ceilings
         let heard = stored.map(|stored| {
             let ledger = stored.ledger(book.parent.as_deref());
-            let offered = ledger.accepted.as_ref().map(|accepted| accepted.lease.clone());
-            let above = book.parent.as_ref().map(|_| Above { offered, cap: Watts(i64::MAX / 4) });
-            let facts = Facts { above, ..book.facts.clone() };
-            let dry = allot(&ledger, &facts, &book.plain(), &[], seen.terms, Rules::ALL);
+            let heard = heard(&ledger, &book.plain(), Rules::ALL);
             let charged = |(key, entry): (&ChildKey, &crate::core::lease::Entry)| {
                 let is_heard = book.children.get(key).is_some_and(|kid| kid.is_heard || kid.fenced.is_some());
                 let own = entry.charged().watts;
                 if is_heard { own } else { own.max(entry.ceiling) }
             };
-            let sum: Watts = dry.ledger.entries.iter().map(charged).sum();
+            let sum: Watts = heard.entries.iter().map(charged).sum();
             (ledger, sum + book.facts.baseline)
         });
         let report = heard.map(|(ledger, charged)| {
@@ -180,8 +177,7 @@ impl Books {
         let full: Vec<Claim> = follows.iter().map(|kid| kid.full).collect();
         let ceilings: Vec<Watts> = follows.iter().map(|kid| kid.ceiling).collect();
         let stuck: Watts = book.children.values().filter_map(|kid| kid.stuck.as_ref()).map(|(holds, _)| *holds).sum();
-        // dry: what could be spent now
-        let dry = allot(&ledger, &facts, &book.plain(), &[], seen.terms, Rules::ALL);
+        let spendable = spendable(&ledger, &facts, Rules::ALL);
         let made = match book.mode {
             Mode::Release => Wishes {
                 figures: ceilings.iter().map(|ceiling| Figures::flat(*ceiling)).collect(),
@@ -196,7 +192,7 @@ impl Books {
                 let now = memory.ramped(
                     &book.domain,
                     sum + facts.baseline,
-                    facts.cap.watts.min(dry.spendable),
+                    facts.cap.watts.min(spendable),
                     book.ramp,
                     seen.now,
                 );
@@ -221,7 +217,6 @@ impl Books {
                 child.wish = wish.clone();
             }
         }
-        let spendable = dry.spendable;
         let drawn = book.drawn(&ledger);
         let barks = match book.mode {
             // a domain that was offered nothing yet has no cap to be above
@@ -313,10 +308,10 @@ impl Book {
         self.children.get(key).is_some_and(|kid| kid.is_heard)
     }
 
-    /// What a child can draw by its own word.
+    /// Watts of its children as its own feed sees them.
     #[must_use]
-    pub fn enforced(&self, key: &ChildKey) -> Option<Watts> {
-        self.children.get(key)?.report.as_ref().map(|report| report.enforced)
+    pub fn before_losses(&self, watts: Watts) -> Watts {
+        watts.plus_permille(self.overhead_permille)
     }
 }
 

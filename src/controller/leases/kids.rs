@@ -6,7 +6,7 @@ use super::seen::{SILENT, Seen};
 use crate::api::{AcceleratorProfile, ChildKey, NodePower, labels};
 use crate::controller::site::{LEAST_PERCENT, SiteNode, device, device_idle, is_ready};
 use crate::controller::snapshot::Snapshot;
-use crate::core::divide::Claim;
+use crate::core::divide::{Claim, Scale};
 use crate::core::lease::{Figures, Report};
 use crate::units::Watts;
 use crate::workloads::job;
@@ -68,8 +68,8 @@ pub(super) fn kid(
     let runs = || seen.snapshot.nodes.iter().any(|node| node.metadata.name.as_deref() == Some(name) && is_ready(node));
     let fenced =
         power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
-    let weight = i64::from(figures.count) * (1000 + i64::from(figures.overshoot_permille));
-    let full = Claim { base: figures.host, weight, floor, need: ceiling, most: ceiling };
+    let weight = i64::from(figures.count) * (1000 + i64::from(figures.scale.overshoot));
+    let full = Claim { base: figures.scale.host, weight, floor, need: ceiling, most: ceiling };
     let lease =
         seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
     let lease = lease.map(|lease| Figures::from(&lease.figures));
@@ -89,24 +89,21 @@ pub(super) fn kid(
         report,
         is_heard,
         fenced: fenced.filter(|watts| silent && *watts >= Watts::ZERO && !runs()),
-        leaves: on_site
-            .is_none_or(|node| seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name != power.spec.domain),
+        leaves: on_site.is_none_or(|node| seen.site.domain_of(node) != power.spec.domain),
     }
 }
 
 /// What a node's hardware is like: by its agent's word, as far as that is there.
 #[derive(Debug, Clone, Copy)]
 pub struct Hardware {
-    /// The most that it draws beside its accelerators.
-    pub host: Watts,
+    /// How its watts are reckoned.
+    pub scale: Scale,
     /// Its accelerators.
     pub count: u32,
     /// The lowest limit that each takes.
     pub min: Watts,
     /// The highest.
     pub max: Watts,
-    /// How far each draws above it.
-    pub overshoot_permille: u32,
 }
 
 impl Hardware {
@@ -114,22 +111,21 @@ impl Hardware {
     #[must_use]
     pub fn of(power: &NodePower, profiles: &[AcceleratorProfile], model: Option<&str>) -> Self {
         let said = power.status.as_ref().map(|status| status.accelerators.as_slice()).unwrap_or_default();
-        let host = Watts(power.spec.host_max_watts);
+        let scale = power.spec.scale();
         let count = u32::try_from(power.spec.accelerators).unwrap_or(0).max(u32::try_from(said.len()).unwrap_or(0));
-        let overshoot_permille = u32::try_from(power.spec.overshoot_permille).unwrap_or(0);
         // without a model the ceiling says what each takes
-        let by_ceiling = (Watts(power.spec.ceiling_watts) - host).less_permille(overshoot_permille);
+        let by_ceiling = scale.limits(Watts(power.spec.ceiling_watts));
         let each = by_ceiling.0.checked_div(i64::from(count)).map_or(Watts::ZERO, Watts);
         let max = said.iter().filter_map(|gpu| gpu.max_watts).max().map_or(each, |max| Watts(max).max(each));
         let known = model.map(|model| device(profiles, model).min).unwrap_or(max.percent(LEAST_PERCENT));
         let min = said.iter().filter_map(|gpu| gpu.min_watts).max().map_or(known, Watts).min(max);
-        Self { host, count, min, max, overshoot_permille }
+        Self { scale, count, min, max }
     }
 
     /// What the node can draw with this limit on each accelerator.
     #[must_use]
     pub fn at(&self, limit: Watts) -> Watts {
-        self.host + limit.times(self.count).plus_permille(self.overshoot_permille)
+        self.scale.node(limit.times(self.count))
     }
 }
 

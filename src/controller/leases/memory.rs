@@ -49,7 +49,7 @@ impl Memory {
         let mut went_back = None;
         for power in powers {
             let name = power.metadata.name.clone().unwrap_or_default();
-            let beat = power.status.as_ref().and_then(|status| status.report()).map(|report| report.beat);
+            let beat = power.status.as_ref().and_then(|status| status.heartbeat).map(Beat::from);
             match self.nodes.get_mut(&name) {
                 None => {
                     self.nodes.insert(name, Heard { first: beat, last: beat, at: now });

@@ -4,9 +4,11 @@
 use super::memory::Memory;
 use super::seen::{SILENT, Seen};
 use crate::api::labels::{AGENT_NOT_READY, FENCED, OVER_CAP};
-use crate::api::{ChildKind, ExceptionAction, FINALIZER, LeaseFigures, NodePower, NodePowerSpec, PowerAllotmentSpec};
+use crate::api::{ChildKind, ExceptionAction, FINALIZER, NodePower, NodePowerSpec, PowerAllotmentSpec};
 use crate::controller::leased::Leases;
 use crate::controller::site::{SiteNode, device, matches};
+use crate::core::divide::Scale;
+use crate::core::lease::Figures;
 use crate::units::Watts;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::ObjectMeta;
@@ -45,10 +47,8 @@ pub enum Write {
 pub fn writes(seen: &Seen<'_>, memory: &Memory, leases: &Leases) -> Vec<Write> {
     let mut writes = Vec::new();
     for node in &seen.site.nodes {
-        let domain = &seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name;
-        let root = seen.site.tree.root_of(seen.site.pools[node.pool].domain);
-        if !seen.site.enforced.contains(&root)
-            || seen.site.node(&node.name).is_some_and(|first| first.pool != node.pool)
+        let domain = seen.site.domain_of(node);
+        if !seen.site.is_enforced(node.pool) || seen.site.node(&node.name).is_some_and(|first| first.pool != node.pool)
         {
             continue;
         }
@@ -71,7 +71,7 @@ pub fn writes(seen: &Seen<'_>, memory: &Memory, leases: &Leases) -> Vec<Write> {
                     spec.ceiling_watts = spec.ceiling_watts.max(power.spec.ceiling_watts);
                 }
                 if moved_away(seen, power) {
-                    spec.domain.clone_from(domain);
+                    domain.clone_into(&mut spec.domain);
                 }
                 if spec != power.spec {
                     writes.push(Write::Change { name: node.name.clone(), spec });
@@ -80,8 +80,13 @@ pub fn writes(seen: &Seen<'_>, memory: &Memory, leases: &Leases) -> Vec<Write> {
         }
     }
     for (name, power) in seen.powers {
-        let is_there = seen.snapshot.nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
-        if !is_there && !is_charged(seen, power) && memory.silent_for(name, seen.now) >= SILENT {
+        // most are in a domain, and need no search
+        let is_there = || seen.snapshot.nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
+        if seen.site.node(name).is_none()
+            && !is_there()
+            && !is_charged(seen, power)
+            && memory.silent_for(name, seen.now) >= SILENT
+        {
             writes.push(Write::Remove { name: name.clone() });
         }
     }
@@ -93,8 +98,8 @@ pub fn writes(seen: &Seen<'_>, memory: &Memory, leases: &Leases) -> Vec<Write> {
 fn moved_away(seen: &Seen<'_>, power: &NodePower) -> bool {
     let node = power.metadata.name.as_deref().unwrap_or_default();
     let is_fenced = power.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(FENCED));
-    let selected = seen.site.node(node).map(|node| &seen.site.tree.get(seen.site.pools[node.pool].domain).spec.name);
-    is_fenced && selected.is_some_and(|domain| *domain != power.spec.domain) && !is_charged(seen, power)
+    let selected = seen.site.node(node).map(|node| seen.site.domain_of(node));
+    is_fenced && selected.is_some_and(|domain| domain != power.spec.domain) && !is_charged(seen, power)
 }
 
 fn is_charged(seen: &Seen<'_>, power: &NodePower) -> bool {
@@ -104,11 +109,11 @@ fn is_charged(seen: &Seen<'_>, power: &NodePower) -> bool {
 
 fn wanted(seen: &Seen<'_>, node: &SiteNode, domain: &str) -> NodePowerSpec {
     let device = device(&seen.snapshot.profiles, &seen.site.models[node.pool]);
-    let accelerators = device.max.times(node.gpus).plus_permille(device.overshoot_permille);
+    let scale = Scale { host: node.host_max, overshoot: device.overshoot_permille };
     NodePowerSpec {
         domain: domain.to_owned(),
         accelerators: i32::try_from(node.gpus).unwrap_or(i32::MAX),
-        ceiling_watts: (node.host_max + accelerators).0,
+        ceiling_watts: scale.node(device.max.times(node.gpus)).0,
         host_max_watts: node.host_max.0,
         overshoot_permille: i32::try_from(device.overshoot_permille).unwrap_or(1000),
     }
@@ -117,15 +122,14 @@ fn wanted(seen: &Seen<'_>, node: &SiteNode, domain: &str) -> NodePowerSpec {
 /// The taints of a node, where they are to change. Only NoSchedule: what runs is never evicted.
 fn taint(seen: &Seen<'_>, memory: &Memory, leases: &Leases, node: &Node) -> Option<Write> {
     let name = node.metadata.name.clone()?;
-    let domain = seen.site.node(&name).map(|node| seen.site.pools[node.pool].domain);
-    let kept = domain.filter(|domain| seen.site.enforced.contains(&seen.site.tree.root_of(*domain)));
+    let kept = seen.site.node(&name).map(|node| node.pool).filter(|pool| seen.site.is_enforced(*pool));
     let works = seen
         .powers
         .get(&name)
         .and_then(|power| power.status.as_ref())
         .is_some_and(|status| status.applied_sequence > 0 && memory.silent_for(&name, seen.now) < SILENT);
-    let is_over = kept.is_some_and(|domain| {
-        seen.site.tree.chain(domain).any(|above| {
+    let is_over = kept.is_some_and(|pool| {
+        seen.site.tree.chain(seen.site.pools[pool].domain).any(|above| {
             let leases = leases.domains.get(&seen.site.tree.get(above).spec.name);
             leases.and_then(|leases| leases.over).is_some_and(|(_, action)| action == ExceptionAction::Cordon)
         })
@@ -151,7 +155,9 @@ fn taint(seen: &Seen<'_>, memory: &Memory, leases: &Leases, node: &Node) -> Opti
 pub(super) fn strays(seen: &Seen<'_>, domain: &str) -> Vec<String> {
     let selector = seen.snapshot.domain(domain).and_then(|domain| domain.spec.node_selector.as_ref());
     let leased = seen.powers.iter().filter(|(_, power)| power.spec.domain == domain);
-    let told = leased.filter_map(|(name, _)| {
+    // most are where they were leased, and need no search
+    let is_here = |name: &str| seen.site.node(name).is_some_and(|node| seen.site.domain_of(node) == domain);
+    let told = leased.filter(|(name, _)| !is_here(name)).filter_map(|(name, _)| {
         let node = seen.snapshot.nodes.iter().find(|node| node.metadata.name.as_ref() == Some(name));
         let labels = node.map(|node| node.metadata.labels.clone().unwrap_or_default());
         let (what, first) = match labels {
@@ -171,7 +177,7 @@ pub(super) fn strays(seen: &Seen<'_>, domain: &str) -> Vec<String> {
 pub fn is_given_back(spec: &PowerAllotmentSpec, powers: &BTreeMap<String, NodePower>) -> bool {
     spec.children.iter().all(|child| {
         let Some(lease) = &child.lease else { return false };
-        let is_whole = is_release(&lease.figures, Watts(child.ceiling_watts));
+        let is_whole = Figures::from(&lease.figures).gives_back(Watts(child.ceiling_watts));
         match child.kind {
             ChildKind::Domain => true,
             ChildKind::Node => {
@@ -180,9 +186,4 @@ pub fn is_given_back(spec: &PowerAllotmentSpec, powers: &BTreeMap<String, NodePo
             }
         }
     })
-}
-
-/// Does a lease give everything back?
-fn is_release(figures: &LeaseFigures, ceiling: Watts) -> bool {
-    figures.rows.is_empty() && figures.safe_watts >= ceiling.0 && figures.watts >= ceiling.0
 }

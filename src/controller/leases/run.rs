@@ -15,7 +15,7 @@ use crate::controller::site::Site;
 use crate::controller::watch::Watch;
 use crate::core::lease::{Terms, Told};
 use crate::units::{Millis, Seconds, Watts};
-use crate::web::{DomainLabel, Metrics, OutcomeLabel};
+use crate::web::{DomainLabel, Metrics};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -118,49 +118,38 @@ impl Granting {
         self.watch.saw(&mut self.version, version);
         let api: Api<PowerAllotment> = Api::all(self.client.clone());
         let listed = call("list every PowerAllotment", api.list(&ListParams::default())).await?.items;
-        let objects: BTreeMap<String, PowerAllotment> =
-            listed.into_iter().filter_map(|object| Some((object.metadata.name.clone()?, object))).collect();
-        let found = objects.iter().map(|(domain, object)| {
-            (domain.as_str(), object.metadata.uid.as_deref().unwrap_or_default(), object.spec.sequence)
+        let found = listed.iter().filter_map(|object| {
+            let meta = &object.metadata;
+            Some((meta.name.as_deref()?, meta.uid.as_deref().unwrap_or_default(), object.spec.sequence))
         });
         if let Some(why) = self.memory.look(version, found, self.now()) {
             tracing::warn!(why, "nothing is raised until each node has reported again");
         }
-        let mut allotments: BTreeMap<String, PowerAllotmentSpec> =
-            objects.iter().map(|(domain, object)| (domain.clone(), object.spec.clone())).collect();
+        // what swaps are made against
+        let mut metas: BTreeMap<String, ObjectMeta> = BTreeMap::new();
+        let mut allotments: BTreeMap<String, PowerAllotmentSpec> = BTreeMap::new();
+        for object in listed {
+            let Some(domain) = object.metadata.name.clone() else { continue };
+            metas.insert(domain.clone(), object.metadata);
+            allotments.insert(domain, object.spec);
+        }
         let site = Site::new(&snapshot, HORIZON);
         let (now, terms) = (self.now(), self.terms.clone());
+        let mut seen = Seen { snapshot: &snapshot, site: &site, version, powers, allotments, now, terms: &terms };
 
         // 2. Each domain, the root first: what is offered to a domain was written before it is spent.
         let mut shown = Leases::default();
         let mut spendable: BTreeMap<String, Watts> = BTreeMap::new();
-        let books = {
-            let seen =
-                Seen { snapshot: &snapshot, site: &site, version, powers, allotments: &allotments, now, terms: &terms };
-            Books::new(&seen, &self.memory)
-        };
+        let books = Books::new(&seen, &self.memory);
         for at in 0..books.list.len() {
             let book = &books.list[at];
-            let decided = {
-                let seen = Seen {
-                    snapshot: &snapshot,
-                    site: &site,
-                    version,
-                    powers,
-                    allotments: &allotments,
-                    now,
-                    terms: &terms,
-                };
-                let above = book
-                    .parent
-                    .as_ref()
-                    .and_then(|parent| Some((seen.allotments.get(parent)?, spendable.get(parent).copied()?)));
-                let decided = books.decide(at, &seen, &mut self.memory, above);
-                let overhead = site.tree.find(&book.domain).map_or(0, |id| site.tree.get(id).spec.overhead_permille);
-                let told = view(book, &decided, &seen, &self.memory, overhead);
-                shown.domains.insert(book.domain.clone(), told);
-                decided
-            };
+            let above = book.parent.as_ref();
+            let above = above.and_then(|parent| Some((seen.allotments.get(parent)?, spendable.get(parent).copied()?)));
+            let decided = books.decide(at, &seen, &mut self.memory, above);
+            let told = view(book, &decided, &seen, &self.memory);
+            let label = DomainLabel { domain: book.domain.clone() };
+            let committed = told.committed;
+            shown.domains.insert(book.domain.clone(), told);
             for fault in &decided.faults {
                 self.metrics.refused_ledgers.inc();
                 tracing::error!(domain = book.domain, %fault, "leases break a rule and are not written. This is a fault of ours");
@@ -176,10 +165,11 @@ impl Granting {
                     decided.allotted.spendable,
                 );
                 self.log(&book.domain, &decided);
-                match self.write(&book.domain, objects.get(&book.domain), spec.clone()).await {
-                    Ok(uid) => {
-                        self.memory.wrote(&book.domain, &uid, spec.sequence);
-                        allotments.insert(book.domain.clone(), spec);
+                match self.write(&book.domain, metas.get(&book.domain), spec).await {
+                    Ok(written) => {
+                        let uid = written.metadata.uid.unwrap_or_default();
+                        self.memory.wrote(&book.domain, &uid, written.spec.sequence);
+                        seen.allotments.insert(book.domain.clone(), written.spec);
                     }
                     // what stands below it is decided on what is written: the next cycle goes on
                     Err(error) => {
@@ -189,14 +179,10 @@ impl Granting {
                     }
                 }
             }
-            let label = DomainLabel { domain: book.domain.clone() };
-            let reserved = shown.domains.get(&book.domain).map_or(Watts::ZERO, |told| told.committed);
-            self.metrics.reserved.get_or_create(&label).set(reserved.0);
+            self.metrics.reserved.get_or_create(&label).set(committed.0);
         }
 
         // 3. The nodes' own objects.
-        let seen =
-            Seen { snapshot: &snapshot, site: &site, version, powers, allotments: &allotments, now, terms: &terms };
         let wanted = writes(&seen, &self.memory, &shown);
         let made = futures::stream::iter(wanted.into_iter().map(|write| self.change(write)));
         let made: Vec<Result<(), CallError>> = made.buffer_unordered(AT_ONCE).collect().await;
@@ -207,7 +193,7 @@ impl Granting {
 
         // 4. What was given back whole is taken away.
         for book in books.list.iter().filter(|book| book.mode == Mode::Release) {
-            let Some(spec) = allotments.get(&book.domain) else { continue };
+            let Some(spec) = seen.allotments.get(&book.domain) else { continue };
             if is_given_back(spec, powers) {
                 self.take_away(&book.domain, spec).await?;
             }
@@ -230,19 +216,19 @@ impl Granting {
         }
     }
 
-    /// Writes a ledger by compare-and-swap; its UID.
+    /// Writes a ledger by compare-and-swap: over what was read, or anew where there was none.
     async fn write(
         &self,
         domain: &str,
-        old: Option<&PowerAllotment>,
+        read: Option<&ObjectMeta>,
         spec: PowerAllotmentSpec,
-    ) -> Result<String, CallError> {
+    ) -> Result<PowerAllotment, CallError> {
         let api: Api<PowerAllotment> = Api::all(self.client.clone());
-        let what = format!("write the allotment of {domain}");
-        let written = match old {
-            Some(old) => {
-                let next = PowerAllotment { metadata: old.metadata.clone(), spec };
-                call(what, api.replace(domain, &PostParams::default(), &next)).await?
+        let (what, how) = (format!("write the allotment of {domain}"), PostParams::default());
+        let written = match read {
+            Some(read) => {
+                let next = PowerAllotment { metadata: read.clone(), spec };
+                call(what, api.replace(domain, &how, &next)).await?
             }
             None => {
                 let metadata = ObjectMeta {
@@ -250,11 +236,11 @@ impl Granting {
                     finalizers: Some(vec![FINALIZER.to_owned()]),
                     ..ObjectMeta::default()
                 };
-                call(what, api.create(&PostParams::default(), &PowerAllotment { metadata, spec })).await?
+                call(what, api.create(&how, &PowerAllotment { metadata, spec })).await?
             }
         };
-        self.metrics.writes.get_or_create(&OutcomeLabel { outcome: "Succeeded".to_owned() }).inc();
-        Ok(written.metadata.uid.unwrap_or_default())
+        self.metrics.wrote(Outcome::Succeeded);
+        Ok(written)
     }
 
     async fn change(&self, write: Write) -> Result<(), CallError> {
@@ -304,7 +290,7 @@ impl Granting {
     }
 
     fn count(&self, error: &CallError) {
-        self.metrics.writes.get_or_create(&OutcomeLabel { outcome: format!("{:?}", error.outcome) }).inc();
+        self.metrics.wrote(error.outcome);
     }
 }
 

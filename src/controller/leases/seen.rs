@@ -21,8 +21,8 @@ pub struct Seen<'a> {
     pub version: u64,
     /// The NodePowers, by name.
     pub powers: &'a BTreeMap<String, NodePower>,
-    /// The allotments, by domain.
-    pub allotments: &'a BTreeMap<String, PowerAllotmentSpec>,
+    /// The allotments, by domain, as they were last read or written.
+    pub allotments: BTreeMap<String, PowerAllotmentSpec>,
     /// The loop's own clock.
     pub now: Millis,
     /// How leases are made out.

@@ -14,8 +14,7 @@ const MOST_NODES: usize = 256;
 
 /// What is to be said of a domain.
 #[must_use]
-pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, overhead_permille: u32) -> DomainLeases {
-    let before = |watts: Watts| watts.plus_permille(overhead_permille);
+pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory) -> DomainLeases {
     let facts = &decided.facts;
     let charged = |(key, entry): (&ChildKey, &crate::core::lease::Entry)| {
         let own = entry.charged().watts;
@@ -69,8 +68,8 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory, ov
         )
     });
     DomainLeases {
-        committed: before(sum + facts.baseline),
-        drawn: before(draws.sum::<Watts>() + facts.baseline),
+        committed: book.before_losses(sum + facts.baseline),
+        drawn: book.before_losses(draws.sum::<Watts>() + facts.baseline),
         silent,
         nodes: nodes.len(),
         waits: many.into_iter().chain(waits).chain(strays).collect(),

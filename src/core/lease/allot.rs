@@ -114,29 +114,15 @@ pub fn allot<K: Ord + Clone>(
     terms: &Terms,
     rules: Rules,
 ) -> Allotted<K> {
-    let mut next = ledger.clone();
-
     // 1. The count goes on above all that any child has accepted, or a ledger that went back would be refused for ever.
     let accepted = children.values().filter_map(|child| child.report.as_ref()).map(|report| report.accepted).max();
     let sequence = accepted.unwrap_or(0).max(ledger.sequence) + 1;
 
-    // 2. What the children say. Whoever is no longer among them stays charged until it is known to draw nothing.
-    for (key, child) in children {
-        let entry = next.entries.entry(key.clone()).or_insert_with(|| Entry::unknown(child.ceiling));
-        entry.ceiling = child.ceiling;
-        if let Some(report) = &child.report {
-            entry.hear(report, rules);
-        }
-        if let Some(most) = child.fenced {
-            (entry.reserve, entry.excess) = (Some(Figures::flat(most)), None);
-        }
-        if child.leaves && child.fenced == Some(Watts::ZERO) {
-            next.entries.remove(key);
-        }
-    }
+    // 2. What the children say.
+    let mut next = heard(ledger, children, rules);
 
     // 3. What may be spent: the cap, and what the parent's accepted lease allows.
-    let took_less = accept(&mut next, facts, rules);
+    let took_less = accept(&mut next.accepted, facts, rules);
     if facts.above.is_some() && next.accepted.is_none() {
         // Its children are known from now on, so it can say what is drawn in it; it has nothing to lease.
         let changed = next.entries.len() != ledger.entries.len();
@@ -144,7 +130,7 @@ pub fn allot<K: Ord + Clone>(
         let told = children.keys().map(|key| (key.clone(), Told::NothingIsOffered)).collect();
         return Allotted { ledger: next, changed, spendable: Watts::ZERO, told };
     }
-    let spendable = spendable(&next, facts, rules);
+    let spendable = spent_from(next.accepted.as_ref(), facts, rules);
     let mut books = Books { before: ledger, next, facts, children, terms, rules, sequence, spendable, wrote: false };
 
     // 4. Lower and renew.
@@ -184,23 +170,52 @@ pub fn allot<K: Ord + Clone>(
     Allotted { ledger: next, changed, spendable, told }
 }
 
+/// A ledger with what the children say now. Whoever is no longer among them stays charged until it is known to draw nothing.
+#[must_use]
+pub fn heard<K: Ord + Clone>(ledger: &Ledger<K>, children: &BTreeMap<K, Child>, rules: Rules) -> Ledger<K> {
+    let mut next = ledger.clone();
+    for (key, child) in children {
+        let entry = next.entries.entry(key.clone()).or_insert_with(|| Entry::unknown(child.ceiling));
+        entry.ceiling = child.ceiling;
+        if let Some(report) = &child.report {
+            entry.hear(report, rules);
+        }
+        if let Some(most) = child.fenced {
+            (entry.reserve, entry.excess) = (Some(Figures::flat(most)), None);
+        }
+        if child.leaves && child.fenced == Some(Watts::ZERO) {
+            next.entries.remove(key);
+        }
+    }
+    next
+}
+
+/// What a domain may spend, once it has taken the parent's newest offer.
+#[must_use]
+pub fn spendable<K: Ord>(ledger: &Ledger<K>, facts: &Facts, rules: Rules) -> Watts {
+    let mut accepted = ledger.accepted.clone();
+    accept(&mut accepted, facts, rules);
+    spent_from(accepted.as_ref(), facts, rules)
+}
+
 /// Takes the parent's newest offer. True where it is lower than what was accepted so far: then nothing is raised in the same
 /// write, so that what is spent was accepted before.
-fn accept<K: Ord>(next: &mut Ledger<K>, facts: &Facts, rules: Rules) -> bool {
+fn accept(taken: &mut Option<Accepted>, facts: &Facts, rules: Rules) -> bool {
     let Some(offered) = facts.above.as_ref().and_then(|above| above.offered.as_ref()) else { return false };
-    let so_far = next.accepted.as_ref();
+    let so_far = taken.as_ref();
     if so_far.is_some_and(|accepted| offered.sequence <= accepted.lease.sequence) {
         return false; // an older offer is refused
     }
     let is_lower = so_far.is_some_and(|accepted| !accepted.lease.figures.within(&offered.figures));
     let acknowledged = so_far.map_or(0, |accepted| accepted.acknowledged);
-    next.accepted = Some(Accepted { lease: offered.clone(), acknowledged });
+    *taken = Some(Accepted { lease: offered.clone(), acknowledged });
     is_lower && rules.hold(Rule::SpendWhatIsAccepted)
 }
 
-fn spendable<K: Ord>(ledger: &Ledger<K>, facts: &Facts, rules: Rules) -> Watts {
+/// What is spent of an accepted lease: nothing where there is none.
+fn spent_from(accepted: Option<&Accepted>, facts: &Facts, rules: Rules) -> Watts {
     let Some(above) = &facts.above else { return facts.cap.watts };
-    let accepted = ledger.accepted.as_ref().map(|accepted| &accepted.lease.figures);
+    let accepted = accepted.map(|accepted| &accepted.lease.figures);
     let offered = above.offered.as_ref().map(|offered| &offered.figures);
     let spent = if rules.hold(Rule::SpendWhatIsAccepted) { accepted } else { offered };
     spent.map_or(Watts::ZERO, |figures| facts.cap.watts.min(figures.at(above.cap)))

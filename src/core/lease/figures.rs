@@ -49,6 +49,12 @@ impl Figures {
         Self { watts, rows: Vec::new(), floor: watts, safe: watts }
     }
 
+    /// Do these give everything back to a child of this ceiling: is it held to less at no cap, deaf or not?
+    #[must_use]
+    pub fn gives_back(&self, ceiling: Watts) -> bool {
+        self.rows.is_empty() && self.watts >= ceiling && self.floor >= ceiling && self.safe >= ceiling
+    }
+
     /// What these allow while the domain may draw `cap`: what a node acts on, so rounded down.
     #[must_use]
     pub fn at(&self, cap: Watts) -> Watts {
@@ -189,6 +195,14 @@ mod tests {
         let at = |cap| figures.at(Watts(cap)).0;
         assert_eq!([2000, 1000, 999, 750, 500, 499, 0].map(at), [900, 900, 900, 700, 400, 300, 300]);
         assert_eq!(figures.worst_at(Watts(499), true), Watts(350), "a deaf child stops at its safe limit");
+    }
+
+    #[test]
+    fn a_release_allows_everything_at_every_cap() {
+        let ceiling = Watts(5000);
+        assert!(Figures::flat(Watts(5000)).gives_back(ceiling));
+        assert!(!Figures::flat(Watts(4999)).gives_back(ceiling));
+        assert!(!Figures { safe: Watts(4000), ..Figures::flat(ceiling) }.gives_back(ceiling));
     }
 
     proptest! {
