@@ -6,14 +6,21 @@ use heliotrope::units::Watts;
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
 
+/// Days on which a cap was passed once: a node with nobody alive on it held its watts through a fall, its row could not give up
+/// enough and the rows beside it gave nothing (116, 127, 146, 230); it had gone up after its last word (417).
+const FOUND: [u64; 5] = [116, 127, 146, 230, 417];
+
 /// Random days: orders, deaths, returns, restored stores.
 #[test]
 fn whatever_happens_it_is_under_every_cap() {
     let seeds = std::env::var("HELIOTROPE_LEASE_DAYS").ok().and_then(|text| text.parse().ok()).unwrap_or(60_u64);
     let first = std::env::var("HELIOTROPE_LEASE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0_u64);
-    for seed in first..first + seeds {
+    let seeds: Vec<u64> =
+        if first == 0 { FOUND.into_iter().chain(0..seeds).collect() } else { (first..first + seeds).collect() };
+    for seed in seeds {
         let mut chance = Chance::new(seed);
         let mut world = World::new(i64::try_from(chance.below(2)).unwrap());
+        world.seed = seed;
         world.settle(150, &mut chance);
         for _ in 0..25 {
             let at = usize::try_from(chance.below(world.hosts.len() as u64)).unwrap();

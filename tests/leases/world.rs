@@ -76,6 +76,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     pub memory: Memory,
     pub second: i64,
+    /// Which day this is.
+    pub seed: u64,
     pub controller: bool,
     /// By domain: the caps that were in force, and since when.
     pub caps: BTreeMap<&'static str, Vec<(i64, Watts)>>,
@@ -138,6 +140,7 @@ impl World {
             hosts,
             memory: Memory::default(),
             second: 0,
+            seed: 0,
             controller: true,
             caps: BTreeMap::new(),
             backup: None,
@@ -308,8 +311,17 @@ impl World {
                 .and_then(|parent| Some((seen.allotments.get(parent)?, spendable.get(parent).copied()?)));
             let decided = books.decide(at, &seen, &mut self.memory, above);
             self.told.extend(decided.allotted.told.iter().map(|(key, told)| (key.clone(), told.to_string())));
-            assert_eq!(decided.faults, [], "{} at {} s", book.domain, self.second);
-            if std::env::var_os("HELIOTROPE_LEASE_TELL").is_some() && self.second % 30 == 0 {
+            assert_eq!(
+                decided.faults,
+                [],
+                "seed {}: {} at {} s\nbefore {:#?}\nafter {:#?}",
+                self.seed,
+                book.domain,
+                self.second,
+                seen.allotments.get(&book.domain).map(|spec| spec.ledger(book.parent.as_deref())),
+                decided.allotted.ledger
+            );
+            if std::env::var_os("HELIOTROPE_LEASE_TELL").is_some() && self.second % 3 == 0 {
                 let wishes: Vec<i64> = decided.wishes.figures.iter().map(|figures| figures.watts.0).collect();
                 eprintln!(
                     "{} s {}: wishes {wishes:?} spendable {}",
@@ -360,10 +372,15 @@ impl World {
         self.sums(|host| host.limit)
     }
 
-    /// The least that could be brought about: what nobody holds any more stays where it is, the others are at their floors.
+    /// The least that could be brought about: what nobody holds any more stays where it is, a node whose agent is dead goes to
+    /// what its actuator was told, the others are at their floors. Where that is above a cap, a domain is left what rounding
+    /// takes: four watts for each node, in its row and above it.
     pub fn least(&self, domain: &str) -> Watts {
-        let is_lame = |host: &Host| host.machine.is_none() && host.order.is_none();
-        self.sums(|host| if is_lame(host) { host.limit } else { host.limit.min(Watts(FLOOR)) })[domain]
+        self.sums(|host| match (&host.machine, host.order) {
+            (Some(_), _) => host.limit.min(Watts(FLOOR + 4)),
+            (None, Some((_, fall))) => host.limit.min(fall),
+            (None, None) => host.limit,
+        })[domain]
     }
 
     fn sums(&self, each: impl Fn(&Host) -> Watts) -> BTreeMap<&'static str, Watts> {
@@ -390,7 +407,8 @@ impl World {
             let cap = recent.map(|i| history[i].1).max().unwrap();
             assert!(
                 drawn <= cap.max(self.least(name)),
-                "{name} at {} s: {drawn} of {cap}\n{}",
+                "seed {}: {name} at {} s: {drawn} of {cap}\n{}",
+                self.seed,
                 self.second,
                 self.tell()
             );

@@ -119,8 +119,8 @@ impl Books {
             let within = |watts: Watts| watts.min(own).max(claim.floor);
             Claim { need: within(claim.need), most: within(claim.most), ..claim }
         };
-        let claim = seen_above(Claim::sum(book.children.values().map(|kid| kid.claim)));
-        let full = seen_above(Claim::sum(book.children.values().map(|kid| kid.full)));
+        let claim = seen_above(Claim::sum(book.children.values().map(|kid| kid.held().unwrap_or(kid.claim))));
+        let full = seen_above(Claim::sum(book.children.values().map(|kid| kid.held().unwrap_or(kid.full))));
         let ceilings: Watts = book.children.values().map(|kid| kid.ceiling).sum();
         let stored = seen.allotments.get(&book.domain);
         // what it charges with its children's words of this moment, those who said nothing at their ceilings
@@ -235,12 +235,10 @@ impl Books {
         let order = book.order();
         let allotted = allot(&ledger, &facts, &children, &order, seen.terms, Rules::ALL);
         for (key, kid) in book.children.iter().filter(|(key, _)| key.kind == ChildKind::Node) {
-            let entry = allotted.ledger.entries.get(key);
-            let allowed =
-                entry.and_then(|entry| entry.lease.as_ref()).map(|lease| lease.figures.at(allotted.spendable));
-            let enforced = kid.report.as_ref().map(|report| report.enforced);
-            let too_much = allowed.zip(enforced).is_some_and(|(allowed, enforced)| enforced > allowed);
-            memory.enforces(&key.name, too_much, seen.now);
+            let Some(entry) = allotted.ledger.entries.get(key) else { continue };
+            let Some(lease) = entry.lease.as_ref() else { continue };
+            let allowed = lease.figures.at(allotted.spendable);
+            memory.holds(&key.name, kid.report.as_ref(), &entry.charged(), allowed, (seen.version, seen.now));
         }
         let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
         Decided { allotted, wishes: made, facts, barks, faults }

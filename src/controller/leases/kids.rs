@@ -29,6 +29,11 @@ pub(super) struct Kid {
 }
 
 impl Kid {
+    /// What one claims that does not follow: what it holds, neither more nor less.
+    pub fn held(&self) -> Option<Claim> {
+        self.stuck.as_ref().map(|(holds, _)| Claim::at(*holds))
+    }
+
     /// One that draws nothing here any more.
     pub fn gone() -> Self {
         Self {
@@ -79,7 +84,7 @@ pub(super) fn kid(
         // the sums never fit, and all of them wait for it for ever
         Some((ceiling, lease.unwrap_or_else(|| Figures::flat(ceiling))))
     } else {
-        report.as_ref().filter(|_| memory.is_stuck(name, seen.now)).map(|report| report.enforced).zip(lease)
+        memory.stuck(name, seen.now).zip(lease)
     };
     Kid {
         stuck,

@@ -3,7 +3,7 @@
 
 use super::watchdog::{Barks, Watchdog};
 use crate::api::NodePower;
-use crate::core::lease::Beat;
+use crate::core::lease::{Beat, Figures, Report};
 use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
 
@@ -19,12 +19,28 @@ pub struct Memory {
     raised: BTreeMap<String, Millis>,
     /// By domain.
     watchdogs: BTreeMap<String, Watchdog>,
-    /// Since when a node has enforced more than its lease allows under the cap in force.
-    over: BTreeMap<String, Millis>,
+    /// By node: what it may hold.
+    holds: BTreeMap<String, Holds>,
 }
 
-/// A node that still enforces too much so long after a fall does not follow it: a read-back comes within 5 s as a rule. The
-/// others take its share, within the correction time.
+/// What a node may hold by all that it said and was allowed.
+///
+/// A node says what it enforces and which cap it has heard of. From then on it may go up to what its lease allows under that
+/// cap, and under each cap that came after it, without a word; a report that has heard of a later one ends that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Holds {
+    /// The most.
+    most: Watts,
+    /// The version of the store at which it was last allowed so much.
+    allowed_at: u64,
+    /// The report that was taken in last.
+    beat: Option<Beat>,
+    /// Since when that is more than its lease allows under the cap in force.
+    over: Option<Millis>,
+}
+
+/// A node that has not said so long after a fall that it enforces less does not follow it: a read-back comes within 5 s as a
+/// rule. The others take its share, within the correction time.
 const FOLLOWS: Millis = Millis(10_000);
 
 /// Raises of a ramp are made together: a lease is not written anew each second.
@@ -124,6 +140,8 @@ impl Memory {
         for heard in self.nodes.values_mut() {
             *heard = Heard { first: heard.last, last: heard.last, at: now };
         }
+        // versions of the store that was do not compare with those of this one
+        self.holds.clear();
     }
 
     /// Has a node reported since the loop began to listen?
@@ -143,19 +161,44 @@ impl Memory {
         self.watchdogs.entry(domain.to_owned()).or_default().look(cap, drawn, correction, now)
     }
 
-    /// Does a node enforce more than its lease allows under the cap in force?
-    pub fn enforces(&mut self, node: &str, too_much: bool, now: Millis) {
-        if too_much {
-            self.over.entry(node.to_owned()).or_insert(now);
+    /// Takes in what a node may do by its lease, all figures of it that may be in force: `allowed` under the cap that is in
+    /// force at this version of the store.
+    pub fn holds(
+        &mut self,
+        node: &str,
+        report: Option<&Report>,
+        may: &Figures,
+        allowed: Watts,
+        (version, now): (u64, Millis),
+    ) {
+        let by_report = |report: &Report| match report.cap {
+            Some(cap) => report.enforced.max(may.worst_at(cap.watts, false)),
+            None => report.enforced.max(may.watts),
+        };
+        let beat = report.map(|report| report.beat);
+        let first = || {
+            let most = report.map_or(may.watts, by_report);
+            Holds { most, allowed_at: 0, beat, over: None }
+        };
+        let holds = self.holds.entry(node.to_owned()).or_insert_with(first);
+        if let Some(report) = report.filter(|_| holds.beat != beat) {
+            let has_heard = report.cap.is_some_and(|cap| cap.version > holds.allowed_at);
+            let said = by_report(report);
+            holds.most = if has_heard { said } else { said.max(holds.most) };
+            holds.beat = beat;
+        }
+        if allowed >= holds.most {
+            *holds = Holds { most: allowed, allowed_at: version, over: None, ..*holds };
         } else {
-            self.over.remove(node);
+            holds.over = holds.over.or(Some(now));
         }
     }
 
-    /// Did a node not follow a fall in time?
+    /// What a node holds that did not follow a fall in time.
     #[must_use]
-    pub fn is_stuck(&self, node: &str, now: Millis) -> bool {
-        self.over.get(node).is_some_and(|since| now.0.saturating_sub(since.0) >= FOLLOWS.0)
+    pub fn stuck(&self, node: &str, now: Millis) -> Option<Watts> {
+        let holds = self.holds.get(node)?;
+        holds.over.filter(|since| now.0.saturating_sub(since.0) >= FOLLOWS.0).map(|_| holds.most)
     }
 
     /// What may be leased in a domain, where it may rise by so many watts a second only: a step each ten seconds.
@@ -177,6 +220,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::api::{Heartbeat, NodePowerSpec, NodePowerStatus};
+    use crate::core::lease::{Cap, Row};
 
     fn power(instance: i64, number: i64) -> NodePower {
         let mut power = NodePower::new("n1", NodePowerSpec::default());
@@ -217,6 +261,46 @@ mod tests {
         memory.hear([&power(1, 12)], Millis(10));
         assert_eq!(memory.look(123, [("row", "c", 1)], Millis(11)), None);
         assert!(memory.is_heard("n1"));
+    }
+
+    /// A node by whose lease 4000 W are allowed under a cap of 9000, and 2000 under 5000.
+    fn said(number: u64, enforced: i64, cap: (u64, i64)) -> Report {
+        let cap = Some(Cap { version: cap.0, watts: Watts(cap.1) });
+        let beat = Beat { instance: 1, number };
+        let (held, steps_passed, fallen) = (None, 0, false);
+        Report { beat, acknowledged: 1, accepted: 1, steps_passed, held, enforced: Watts(enforced), cap, fallen }
+    }
+
+    #[test]
+    fn a_node_that_may_have_gone_up_after_its_last_word_holds_that_until_it_says_otherwise() {
+        let row = |cap, watts| Row { cap: Watts(cap), watts: Watts(watts) };
+        let may = Figures {
+            watts: Watts(4000),
+            rows: vec![row(9000, 4000), row(5000, 2000)],
+            floor: Watts(2000),
+            safe: Watts(2000),
+        };
+        let mut memory = Memory::default();
+        let mut look = |report: &Report, allowed: i64, version: u64, second: u64| {
+            memory.holds("n1", Some(report), &may, Watts(allowed), (version, Millis(second * 1000)));
+            memory.stuck("n1", Millis(second * 1000)).map(|watts| watts.0)
+        };
+        let low = said(1, 2000, (10, 5000));
+        assert_eq!(look(&low, 2000, 10, 0), None);
+        // the cap rises, the node may have followed, and the cap falls before it says a word
+        assert_eq!(look(&low, 4000, 11, 1), None);
+        assert_eq!(look(&low, 2000, 12, 2), None, "it has time to say so");
+        assert_eq!(look(&low, 2000, 13, 12), Some(4000));
+        // a word that was on its way before it heard of the rise says nothing of it
+        assert_eq!(look(&said(2, 2000, (10, 5000)), 2000, 14, 13), Some(4000));
+        assert_eq!(look(&said(3, 2000, (12, 5000)), 2000, 15, 14), None);
+        // one that says that it enforces more than it may
+        assert_eq!(look(&said(4, 2600, (15, 5000)), 2000, 16, 20), None);
+        assert_eq!(look(&said(5, 2600, (16, 5000)), 2000, 17, 30), Some(2600));
+        assert_eq!(look(&said(6, 2000, (16, 5000)), 2000, 18, 31), None);
+        // one that has heard of a high cap only
+        assert_eq!(look(&said(7, 2000, (18, 9000)), 2000, 19, 40), None);
+        assert_eq!(look(&said(8, 2000, (18, 9000)), 2000, 20, 50), Some(4000));
     }
 
     #[test]

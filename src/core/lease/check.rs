@@ -396,7 +396,10 @@ fn sums(charges: &[Charge<'_>], now: i64, facts: &Facts) -> Vec<(Watts, Watts)> 
     };
     let reserves = || charges.iter().filter_map(|charge| charge.reserve);
     let lowest = reserves().flat_map(|reserve| &reserve.rows).map(|row| row.cap.0).min().unwrap_or(i64::MAX);
-    let caps: BTreeSet<i64> = reserves().flat_map(turns).filter(|cap| *cap >= lowest).collect();
+    let mut caps: BTreeSet<i64> = reserves().flat_map(turns).filter(|cap| *cap >= lowest).collect();
+    // and in the middle between two, since a sum at which all are at their floors says nothing of those above
+    let between: Vec<i64> = caps.iter().zip(caps.iter().skip(1)).map(|(low, high)| low + (high - low) / 2).collect();
+    caps.extend(between);
     // where everyone is at its floor nothing that is leased makes a difference
     let is_to_be_had = |cap: &i64| charges.iter().any(|charge| charge.at(|reserve| deaf(reserve, *cap)) > charge.floor);
     let full = (Watts(now), sum(&|reserve| reserve.watts.0));
