@@ -132,6 +132,7 @@ impl Agent {
             Why::Accepted { .. } => {}
             Why::Refused(Refusal::OldRead) => {
                 if lease.sequence > before.kept().sequence {
+                    self.lease_waits = true;
                     self.wake_at.get_or_insert(now.plus(TOGETHER));
                 }
                 return;
@@ -153,6 +154,7 @@ impl Agent {
         }
         self.cause = None;
         self.started_with = None;
+        self.lease_waits = false;
         self.took(now, &answer);
         if moved && let Some(machine) = self.machine.as_mut() {
             let answer = machine.step(now, &Input::Heard { sent: heard.sent, cap: heard.leaf_cap });

@@ -107,6 +107,8 @@ pub(super) struct Agent {
     pub(super) next_read: BootMillis,
     pub(super) wake_at: Option<BootMillis>,
     pub(super) why_not_heard: Option<String>,
+    /// A newer lease was read too early to be taken: a heartbeat was on its way.
+    pub(super) lease_waits: bool,
     pub(super) remarks: Vec<String>,
     /// What was wrong at the start; until a lease is taken.
     pub(super) started_with: Option<String>,
@@ -169,6 +171,7 @@ impl Agent {
             next_read: now,
             wake_at: None,
             why_not_heard: None,
+            lease_waits: false,
             remarks: Vec::new(),
             started_with: None,
             beats: JoinSet::new(),

@@ -66,6 +66,11 @@ impl Agent {
             self.urgent = true;
         } else if beat.0 == self.instance {
             self.written = beat;
+            // the read that takes it must be sent after this, and come back before the next heartbeat goes: with 5 s a call there
+            // is one chance
+            if self.lease_waits {
+                self.wake_at.get_or_insert(clock::boot());
+            }
         }
         self.why_not_beaten = why;
     }
