@@ -13,8 +13,8 @@ test:        ## everything: format, lints, licences, drift, all tests; ends with
 model-check: ## the lease protocol's models at large sizes (some ten minutes, up to 8 GiB); writes docs/model-check.log.md
 	@bash tests/model-check.sh
 
-test-long:   ## 50 nodes of eight GPUs through every fault, at full length (some 40 minutes)
-	@HELIOTROPE_SITE=long cargo test --locked --test site
+test-long:   ## 50 nodes of eight GPUs through every fault, at full length (some 40 minutes); writes docs/site-faults.log.md
+	@HELIOTROPE_SITE=long HELIOTROPE_SITE_TABLE=docs/site-faults.log.md cargo test --locked --test site
 
 test-gpu:    ## reads the GPUs of this machine for half a minute each, sets nothing; writes docs/results.md
 	@HELIOTROPE_RESULTS=docs/results.md cargo test --locked --test gpu -- --ignored --nocapture

@@ -70,6 +70,16 @@ pub fn contact_seconds(spec: &PowerDomainSpec) -> i32 {
     spec.contact_seconds.unwrap_or(CONTACT_SECONDS).max(1)
 }
 
+/// How long a domain may draw more after its cap has fallen where it does not say, in seconds: the shortest that supply
+/// equipment was seen to stand at 125 % (RELIABILITY §2).
+const CORRECTION_SECONDS: i32 = 30;
+
+/// How long a domain may draw more after its cap has fallen.
+#[must_use]
+pub fn correction_time(spec: &PowerDomainSpec) -> Seconds {
+    Seconds(i64::from(spec.correction_time_seconds.unwrap_or(CORRECTION_SECONDS)))
+}
+
 /// One domain of a chain, as it was read.
 #[derive(Debug, Clone)]
 pub struct Level<'a> {

@@ -83,6 +83,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("src/controller/leases/books.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/exception.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/kids.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/leases/ramp.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/memory.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/nodes.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/seen.rs", SHELL, "what the controller decides with is values in, values out"),

@@ -5,7 +5,7 @@
 #[path = "common/objects.rs"]
 mod objects;
 
-use heliotrope::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomainStatus};
+use heliotrope::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomainStatus, Verdict};
 use heliotrope::controller::config::Config;
 use heliotrope::controller::curtail;
 use heliotrope::controller::events::of_curtailment;
@@ -300,9 +300,11 @@ fn the_record_of_an_event_from_its_making_to_its_end() {
         (Some(all), Some(BUSY), Some(12))
     );
     assert_eq!(condition(&met.conditions, "TargetMet").0, "True");
+    assert_eq!((met.worst_overshoot_watts, met.verdict), (Some(0), None), "its correction time has not passed");
     (snapshot.jobs, snapshot.pods) = (jobs, pods);
     let ended = step(&mut snapshot, hour(4));
     assert_eq!((ended.phase, ended.delivered_watts), (Some(CurtailmentPhase::Ended), Some(BUSY)));
+    assert_eq!(ended.verdict, Some(Verdict::Delivered));
     // whatever is done to it later, it has ended
     snapshot.events[0].spec.cancelled = true;
     assert_eq!(step(&mut snapshot, hour(5)).phase, Some(CurtailmentPhase::Ended));
@@ -310,6 +312,29 @@ fn the_record_of_an_event_from_its_making_to_its_end() {
     let mut called_off = with(&[event("a", None, 4, cap(50_000))]);
     called_off.events[0].spec.cancelled = true;
     assert_eq!(said(&called_off, "site").1.phase, Some(CurtailmentPhase::Cancelled));
+}
+
+#[test]
+fn the_verdict_counts_from_the_correction_time_on() {
+    let judged = |looks: &[(i64, bool)]| {
+        let mut snapshot = busy(&[event("a", Some(1), 4, cap(IDLE + BUSY))]);
+        let (jobs, pods) = (snapshot.jobs.clone(), snapshot.pods.clone());
+        let mut last = CurtailmentEventStatus::default();
+        for (second, met) in looks.iter().copied().chain([(3 * 3600, true)]) {
+            let one = usize::from(met);
+            snapshot.jobs = jobs[..jobs.len() - one].to_vec();
+            snapshot.pods = pods[..pods.len() - one].to_vec();
+            snapshot.now = hour(1) + Seconds(second);
+            let (world, cycle) = decided(&snapshot);
+            last = curtail::status(&snapshot.events[0], &snapshot, &world, &cycle);
+            snapshot.events[0].status = Some(last.clone());
+        }
+        (last.verdict.unwrap(), last.worst_overshoot_watts.unwrap())
+    };
+    assert_eq!(judged(&[(0, false), (12, true), (31, true)]), (Verdict::Delivered, 0));
+    assert_eq!(judged(&[(0, false), (12, true), (31, true), (60, false), (70, true)]), (Verdict::Exceeded, BUSY));
+    assert_eq!(judged(&[(0, false), (31, false), (40, true)]), (Verdict::Exceeded, BUSY), "too late");
+    assert_eq!(judged(&[(0, false), (31, false)]), (Verdict::Missed, BUSY));
 }
 
 #[test]

@@ -157,6 +157,17 @@ pub enum CurtailmentPhase {
     Refused,
 }
 
+/// How an event was obeyed.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// What was committed came under the target within the domain's correction time, and stayed there.
+    Delivered,
+    /// It came under the target, and more was committed at some time after the correction time.
+    Exceeded,
+    /// It never came under the target.
+    Missed,
+}
+
 /// What the controller says of an event. Figures are of what is planned and granted, not of meters.
 #[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
@@ -181,6 +192,12 @@ pub struct CurtailmentEventStatus {
     /// Seconds from its beginning until what is committed was first under the target, as the controller saw it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_to_target: Option<i64>,
+    /// The most that was committed above the target once the domain's correction time had passed, in watts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worst_overshoot_watts: Option<i64>,
+    /// How it was obeyed, said at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
     /// What is true of this event now, one entry for each type.
     #[serde(default)]
     #[schemars(schema_with = "super::condition_list")]

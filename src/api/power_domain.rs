@@ -91,6 +91,12 @@ pub struct PowerDomainSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000_000_i64))]
     pub ramp_up_watts_per_second: Option<i64>,
+    /// How fast what is leased may fall in this domain before a change that is planned, in watts a second: it begins to come down
+    /// before a window of its schedule or an event begins, so that it is there in time. A fall that nobody announced is never
+    /// slowed. Left out: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000_000_i64))]
+    pub ramp_down_watts_per_second: Option<i64>,
     /// What is done where the domain is above its cap after the correction time. Left out: Report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exception_action: Option<ExceptionAction>,

@@ -4,7 +4,8 @@ use super::orders::resolved;
 use super::snapshot::Snapshot;
 use super::world::World;
 use crate::api::conditions::{self, ACCEPTED, TARGET_MET};
-use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomain};
+use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomain, Verdict};
+use crate::caps::correction_time;
 use crate::core::admit::Cycle;
 use crate::units::Watts;
 
@@ -21,6 +22,7 @@ pub fn status(event: &CurtailmentEvent, snapshot: &Snapshot, world: &World, cycl
             _ if event.spec.cancelled => CurtailmentPhase::Cancelled,
             _ => CurtailmentPhase::Ended,
         });
+        status.verdict = verdict(&status);
         return status;
     }
     let domain = snapshot.domain(&event.spec.domain);
@@ -46,11 +48,24 @@ pub fn status(event: &CurtailmentEvent, snapshot: &Snapshot, world: &World, cycl
         if met {
             status.seconds_to_target.get_or_insert((now - event.begins()).0.max(0));
         }
+        let corrected = domain.map(|domain| event.begins() + correction_time(&domain.spec));
+        let over = if corrected.is_some_and(|by| now > by) { (committed - cap).max(Watts::ZERO) } else { Watts::ZERO };
+        status.worst_overshoot_watts = Some(status.worst_overshoot_watts.unwrap_or(0).max(over.0));
         let reason = if met { "UnderTarget" } else { "AboveTarget" };
         let text = format!("{committed} committed, {idle} of them with nothing running, target {cap}");
         conditions::set(&mut status.conditions, TARGET_MET, met, reason, &text, generation, now);
     }
     status
+}
+
+/// How an event that is over was obeyed; none where it never was in force.
+fn verdict(status: &CurtailmentEventStatus) -> Option<Verdict> {
+    let overshoot = status.worst_overshoot_watts?;
+    Some(match status.seconds_to_target {
+        None => Verdict::Missed,
+        Some(_) if overshoot > 0 => Verdict::Exceeded,
+        Some(_) => Verdict::Delivered,
+    })
 }
 
 /// Can an event be obeyed? With its reason, and what is worth knowing.

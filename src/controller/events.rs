@@ -3,7 +3,7 @@
 
 use super::snapshot::Cause;
 use crate::api::conditions::{ACCEPTED, FEASIBLE, FRESH, WITHIN_CAP, shortened};
-use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, LLMWorkloadStatus, Phase};
+use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, LLMWorkloadStatus, Phase, Verdict};
 use crate::units::Watts;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -60,7 +60,17 @@ pub fn of_curtailment(event: &CurtailmentEvent, new: &CurtailmentEventStatus) ->
         }
         CurtailmentPhase::Active => format!("{name}: {domain} may draw {target} until {until}{why}"),
         CurtailmentPhase::Cancelled => format!("{name} is cancelled: {domain} is filled again by new grants"),
-        CurtailmentPhase::Ended => format!("{name} has ended: {domain} is filled again by new grants"),
+        CurtailmentPhase::Ended => {
+            let verdict = match new.verdict {
+                Some(Verdict::Delivered) => ", as ordered".to_owned(),
+                Some(Verdict::Exceeded) => {
+                    format!(", with up to {} above it", Watts(new.worst_overshoot_watts.unwrap_or(0)))
+                }
+                Some(Verdict::Missed) => format!(" and was never met: {target} were too few"),
+                None => String::new(),
+            };
+            format!("{name} has ended{verdict}: {domain} is filled again by new grants")
+        }
         CurtailmentPhase::Refused => format!("{name}: {}", refused.map_or("", |refused| &refused.message)),
     };
     Some(Told { is_warning: phase == CurtailmentPhase::Refused, reason: format!("Curtailment{phase:?}"), note })

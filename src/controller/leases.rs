@@ -13,6 +13,7 @@
 //! - `kids`: a node as a child of its domain
 //! - [`wish`]: what each child is to have, at each cap
 //! - [`memory`]: who was heard, what was written, how fast it may rise
+//! - [`ramp`]: how slowly a domain comes down to a cap that is known to fall
 //! - [`nodes`]: the NodePower of each node, and its taint
 //! - [`watchdog`]: is a domain under its cap, and how fast does it come there
 //! - [`view`]: what people see of it
@@ -24,6 +25,7 @@ pub mod exception;
 mod kids;
 pub mod memory;
 pub mod nodes;
+pub mod ramp;
 pub mod run;
 pub mod seen;
 pub mod view;

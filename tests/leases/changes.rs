@@ -182,3 +182,33 @@ fn watts_follow_the_work() {
     world.run(40, &mut chance);
     assert_eq!(world.hosts[6].limit, Watts(CEILING), "{}", world.tell());
 }
+
+/// A fall that is announced is met slowly, and in time; one that is not, at once.
+#[test]
+fn an_announced_fall_is_met_slowly() {
+    let mut chance = Chance::new(9);
+    let mut world = World::new(0);
+    world.store.snapshot.domains[0].spec.ramp_down_watts_per_second = Some(50);
+    world.settle(150, &mut chance);
+    let before = world.drawn()["site"];
+    assert!(before >= Watts(30_500), "{before}");
+    // 9.5 kW at 50 W/s: 190 s
+    world.announce("site", 21_000, 300, 120);
+    let mut lowest = before;
+    for second in 1..300 {
+        world.run(1, &mut chance);
+        let drawn = world.drawn()["site"];
+        // a step of ten seconds, written in one and read some seconds later by each node
+        assert!(lowest - drawn <= Watts(600), "{second} s: {lowest} to {drawn}");
+        assert!(drawn <= Watts(21_000 + 50 * (300 - second + 10)), "{second} s: {drawn}");
+        assert!(second > 90 || drawn >= Watts(30_500), "{second} s: too early: {drawn}");
+        lowest = lowest.min(drawn);
+    }
+    assert!(lowest <= Watts(21_000), "{lowest}");
+    world.run(60, &mut chance);
+    assert!(world.drawn()["site"] >= Watts(20_700), "{}", world.tell());
+    world.settle(180, &mut chance);
+    world.order("site", 21_000, 60);
+    world.run(15, &mut chance);
+    assert!(world.drawn()["site"] <= Watts(21_000), "{}", world.tell());
+}

@@ -7,6 +7,7 @@ use heliotrope::controller::leased::{DomainLeases, Leases};
 use heliotrope::controller::leases::books::{Books, Mode};
 use heliotrope::controller::leases::memory::Memory;
 use heliotrope::controller::leases::nodes::{Write, is_given_back, writes};
+use heliotrope::controller::leases::ramp;
 use heliotrope::controller::leases::seen::Seen;
 use heliotrope::controller::leases::view::view;
 use heliotrope::controller::site::Site;
@@ -182,10 +183,19 @@ impl World {
     }
 
     pub fn order(&mut self, domain: &str, cap: i64, seconds: i64) {
+        self.announce(domain, cap, 0, seconds);
+    }
+
+    /// Orders a domain down in so many seconds, for so many.
+    pub fn announce(&mut self, domain: &str, cap: i64, after: i64, seconds: i64) {
         let time = |moment: Moment| moment.to_string();
         let name = format!("event-{}", self.store.snapshot.events.len());
-        let event: CurtailmentEvent = of(json!({"metadata": {"name": name}, "spec": {"domain": domain,
-            "end": time(self.moment() + Seconds(seconds)), "target": {"capWatts": cap}}}));
+        let (start, end) = (self.moment() + Seconds(after), self.moment() + Seconds(after + seconds));
+        let mut spec = json!({"domain": domain, "end": time(end), "target": {"capWatts": cap}});
+        if after > 0 {
+            spec["start"] = json!(time(start));
+        }
+        let event: CurtailmentEvent = of(json!({"metadata": {"name": name}, "spec": spec}));
         self.store.snapshot.events.push(event);
         self.store.version += 1;
         self.wake();
@@ -292,7 +302,7 @@ impl World {
         let found: Vec<(String, i64)> =
             store.allotments.iter().map(|(name, spec)| (name.clone(), spec.sequence)).collect();
         self.memory.look(store.version, found.iter().map(|(name, sequence)| (name.as_str(), "uid", *sequence)), now);
-        let site = Site::new(&store.snapshot, Seconds(60));
+        let site = Site::new(&store.snapshot, ramp::horizon(&store.snapshot.domains));
         let mut seen = Seen {
             snapshot: &store.snapshot,
             site: &site,

@@ -178,6 +178,12 @@ impl Cluster {
         Process::start(command, &self.testbed.folder().join(format!("{name}.log")))
     }
 
+    /// May Heliotrope be taken away? Why not, where it may not.
+    pub fn uninstall_check(&self) -> Result<(), String> {
+        let said = heliotrope("uninstall-check").arg("--kubeconfig").arg(&self.kubeconfig).output().unwrap();
+        if said.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said.stderr).into_owned()) }
+    }
+
     /// Who holds the controllers' lease.
     pub fn leader(&self) -> Option<String> {
         let leases: Api<k8s_openapi::api::coordination::v1::Lease> =

@@ -92,13 +92,17 @@ impl Record {
         self.within(from, to).map(|(index, _)| self.seconds(index)).fold(0.0, f64::max)
     }
 
-    /// Seconds from a moment until every node has lower limits than then, and all that the limits in force let the feeds draw is
-    /// under their caps.
+    /// Seconds from a moment until every node has limits as low as those that were lowered since, and all that the limits in
+    /// force let the feeds draw is under their caps.
     pub fn fell_after(&self, from: u64) -> Option<f64> {
         let before = self.samples.iter().rev().find(|sample| sample.at <= from)?;
         let fallen = |sample: &Sample| {
-            let lower = sample.limits.iter().zip(&before.limits).all(|(now, then)| now < then);
-            lower && (0..4).all(|feed| sample.worst[feed] <= self.cap(feed, sample.at) + 0.5)
+            let lowered =
+                sample.limits.iter().zip(&before.limits).filter(|(now, then)| now < then).map(|(now, _)| *now);
+            // who was low already need not go lower
+            let highest = lowered.fold(0.0, f64::max);
+            sample.limits.iter().all(|now| *now <= highest)
+                && (0..4).all(|feed| sample.worst[feed] <= self.cap(feed, sample.at) + 0.5)
         };
         let first = self.samples.iter().find(|sample| sample.at > from && fallen(sample))?;
         Some((first.at - from) as f64 / 1000.0)

@@ -90,8 +90,11 @@ pub fn stepped_clocks(site: &mut Site, told: &mut Told) {
     told.note(format!("{} s", (now() - since) / 1000));
 }
 
-/// Break glass: the root observes. Everything is given back by grants, and then nothing of ours is left.
+/// Break glass: the root observes. Everything is given back by grants, and then nothing of ours is left: until then nobody may
+/// uninstall it.
 pub fn break_glass(site: &mut Site, told: &mut Told) {
+    let refused = site.cluster.uninstall_check().expect_err("while it enforces it is not to be uninstalled");
+    told.must(refused.contains("the root domain site is enforced"), refused);
     (0..FEEDS.len()).for_each(|feed| site.meter.order(feed, f64::INFINITY));
     let at = now();
     site.cluster.patch("PowerDomain", FEEDS[0].name, json!({"spec": {"mode": "Observe"}}));
@@ -101,6 +104,8 @@ pub fn break_glass(site: &mut Site, told: &mut Told) {
     let gone = |site: &Site| site.cluster.allotments() == 0 && site.cluster.powers().is_empty();
     let empty = site.until(60, || gone(site).then(|| (now() - at) as f64 / 1000.0));
     told.within("no allotment and no NodePower after", empty, 60.0);
+    let allowed = site.cluster.uninstall_check();
+    told.must(allowed.is_ok(), format!("it may not be uninstalled: {allowed:?}"));
     let disturbed = site.cluster.disturbed();
     told.must(disturbed.is_empty(), format!("pods and nodes: {disturbed:?}"));
     pause(5000);

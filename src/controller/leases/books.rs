@@ -3,11 +3,12 @@
 
 use super::kids::{Kid, busy, kid};
 use super::memory::Memory;
+use super::ramp;
 use super::seen::Seen;
 use super::watchdog::Barks;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, rounding, wishes};
 use crate::api::{ChildKey, ChildKind, PowerAllotmentSpec, PowerDomain};
-use crate::caps::behind_losses;
+use crate::caps::{behind_losses, correction_time};
 use crate::core::divide::{Claim, reboot_room};
 use crate::core::domain::DomainId;
 use crate::core::lease::{
@@ -15,10 +16,6 @@ use crate::core::lease::{
 };
 use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
-
-/// How long a domain may draw more after its cap has fallen where it does not say, in seconds: the shortest that supply
-/// equipment was seen to stand at 125 % (RELIABILITY §2).
-const CORRECTION: u64 = 30;
 
 /// What is done with a domain's watts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +41,10 @@ pub struct Book {
     overhead_permille: u32,
     full: Watts,
     lowest: Watts,
-    ramp: Option<Watts>,
+    /// How fast what is leased may rise.
+    ramp_up: Option<Watts>,
+    /// What may be leased where it comes down slowly to a cap that is known to fall.
+    ahead: Watts,
     /// How long it may draw more after its cap has fallen.
     pub correction: Millis,
     children: BTreeMap<ChildKey, Kid>,
@@ -192,8 +192,8 @@ impl Books {
                 let now = memory.ramped(
                     &book.domain,
                     sum + facts.baseline,
-                    facts.cap.watts.min(spendable),
-                    book.ramp,
+                    book.ahead.min(spendable),
+                    book.ramp_up,
                     seen.now,
                 );
                 let pot = Pot {
@@ -365,6 +365,8 @@ fn book(
     let has_nodes = !children.is_empty();
     let reboots = spec.reboot_reserve_nodes.map_or(1, |count| usize::try_from(count).unwrap_or(0));
     let cap = if is_kept { behind(domain.spec.cap.at(seen.snapshot.now)) } else { Watts(i64::MAX / 8) };
+    let ahead = spec.ramp_down_watts_per_second.filter(|_| is_kept).map(Watts);
+    let ahead = ahead.map_or(cap, |down| behind(ramp::ahead(&domain.spec.cap, down, seen.snapshot.now)));
     let lowest = spec.lowest_cap_watts.map_or(Watts(spec.cap_watts).percent(LOWEST_PERCENT), Watts);
     Book {
         parent: domain.parent.map(|parent| tree.get(parent).spec.name.clone()),
@@ -379,10 +381,9 @@ fn book(
         overhead_permille,
         full: behind(Watts(spec.cap_watts)),
         lowest: behind(lowest),
-        ramp: spec.ramp_up_watts_per_second.map(Watts),
-        correction: Millis(
-            spec.correction_time_seconds.map_or(CORRECTION, |seconds| u64::try_from(seconds).unwrap_or(0)) * 1000,
-        ),
+        ramp_up: spec.ramp_up_watts_per_second.map(Watts),
+        ahead,
+        correction: Millis(u64::try_from(correction_time(spec).0).unwrap_or(0) * 1000),
         domain: name,
         children,
     }

@@ -1,6 +1,7 @@
 //! What the loop remembers between two moments. None of it makes anything safe by being there: what is not remembered counts
 //! as not heard.
 
+use super::ramp::BATCH;
 use super::watchdog::{Barks, Watchdog};
 use crate::api::NodePower;
 use crate::core::lease::{Beat, Figures, Report};
@@ -42,9 +43,6 @@ struct Holds {
 /// A node that has not said so long after a fall that it enforces less does not follow it: a read-back comes within 5 s as a
 /// rule. The others take its share, within the correction time.
 const FOLLOWS: Millis = Millis(10_000);
-
-/// Raises of a ramp are made together: a lease is not written anew each second.
-const BATCH: Millis = Millis(10_000);
 
 /// The reports of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

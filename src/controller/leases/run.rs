@@ -3,6 +3,7 @@
 use super::books::{Books, Decided, Mode};
 use super::memory::Memory;
 use super::nodes::{Write, is_given_back, writes};
+use super::ramp;
 use super::seen::Seen;
 use super::view::view;
 use crate::api::{FINALIZER, NodePower, PowerAllotment, PowerAllotmentSpec};
@@ -14,7 +15,7 @@ use crate::controller::read::caps;
 use crate::controller::site::Site;
 use crate::controller::watch::Watch;
 use crate::core::lease::{Terms, Told};
-use crate::units::{Millis, Seconds, Watts};
+use crate::units::{Millis, Watts};
 use crate::web::{DomainLabel, Metrics};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
@@ -35,9 +36,6 @@ const TICK: Duration = Duration::from_secs(2);
 
 /// Writes of NodePowers and taints that are under way at the same time.
 const AT_ONCE: usize = 8;
-
-/// Steps of a domain's schedule that are looked at: only what holds now counts here.
-const HORIZON: Seconds = Seconds(60);
 
 /// What the grant loop and the cycle that plans tell each other.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +131,7 @@ impl Granting {
             metas.insert(domain.clone(), object.metadata);
             allotments.insert(domain, object.spec);
         }
-        let site = Site::new(&snapshot, HORIZON);
+        let site = Site::new(&snapshot, ramp::horizon(&snapshot.domains));
         let (now, terms) = (self.now(), self.terms.clone());
         let mut seen = Seen { snapshot: &snapshot, site: &site, version, powers, allotments, now, terms: &terms };
 
