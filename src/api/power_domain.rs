@@ -33,8 +33,8 @@ use std::collections::BTreeMap;
         .message("mode belongs to the root: a tree is enforced as a whole or not at all"),
     validation = Rule::new("!has(self.lowestCapWatts) || self.lowestCapWatts <= self.capWatts")
         .message("lowestCapWatts is above capWatts: the lowest cap that is ever ordered can't be more than the cap"),
-    validation = Rule::new("!has(self.contactSeconds) || !has(self.correctionTimeSeconds) || self.contactSeconds < self.correctionTimeSeconds")
-        .message("contactSeconds must be below correctionTimeSeconds: a node that hears nothing falls only after it"),
+    validation = Rule::new("(has(self.contactSeconds) ? self.contactSeconds : 25) < (has(self.correctionTimeSeconds) ? self.correctionTimeSeconds : 30)")
+        .message("contactSeconds (25 where left out) must be below correctionTimeSeconds (30): a node that hears nothing falls only after it"),
     validation = Rule::new("!has(self.parent) || !has(self.signals)")
         .message("signals belong to the root: all that hangs under it follows them"),
     validation = Rule::new("!has(self.parent) || !has(self.carbonPricePerTonne)")

@@ -79,8 +79,13 @@ fn power_domains(cases: &mut Cases) {
     cases.refused(kind, domain(class(4600, 800)), "hostMaxWatts is below hostIdleWatts");
     cases.accepted(kind, domain(json!({"lowestCapWatts": 34000, "contactSeconds": 25, "correctionTimeSeconds": 30})));
     cases.refused(kind, domain(json!({"lowestCapWatts": 34001})), "lowestCapWatts is above capWatts");
-    let late = json!({"contactSeconds": 30, "correctionTimeSeconds": 30});
-    cases.refused(kind, domain(late), "contactSeconds must be below correctionTimeSeconds");
+    for late in [
+        json!({"contactSeconds": 30, "correctionTimeSeconds": 30}),
+        json!({"contactSeconds": 30}),
+        json!({"correctionTimeSeconds": 25}),
+    ] {
+        cases.refused(kind, domain(late), "must be below correctionTimeSeconds");
+    }
 }
 
 fn node_powers(cases: &mut Cases) {
