@@ -212,3 +212,25 @@ fn an_announced_fall_is_met_slowly() {
     world.run(15, &mut chance);
     assert!(world.drawn()["site"] <= Watts(21_000), "{}", world.tell());
 }
+
+/// A domain that comes under a fallen cap more slowly than its feed stands is marked, and nothing is raised in it.
+#[test]
+fn a_domain_that_reacts_too_slowly_is_marked() {
+    let mut chance = Chance::new(10);
+    let mut world = World::new(0);
+    world.store.snapshot.domains[1].spec.correction_time_seconds = Some(20);
+    world.settle(150, &mut chance);
+    assert_eq!(world.shown["row-a"].infeasible, None);
+    world.order("row-a", 11_000, 60);
+    // nobody hears of it: they fall when contact is over, after 25 s
+    let until = world.second + 50;
+    world.hosts.iter_mut().filter(|host| host.row == "row-a").for_each(|host| host.next_read = until);
+    world.settle(40, &mut chance);
+    let shown = &world.shown["row-a"];
+    assert!(shown.reaction_p99.is_some_and(|p99| p99.0 > 20_000), "{:?}", shown.reaction_p99);
+    assert!(shown.infeasible.as_ref().is_some_and(|why| why.contains("99 of 100")), "{:?}", shown.infeasible);
+    world.run(120, &mut chance);
+    let drawn = world.drawn()["row-a"];
+    assert!(drawn <= Watts(11_000), "it is raised all the same: {drawn}");
+    assert_eq!(world.shown["row-b"].infeasible, None);
+}
