@@ -22,6 +22,9 @@ test-gpu:    ## reads the GPUs of this machine for half a minute each, sets noth
 bench-curtail: ## seconds of a curtailment at 50 nodes, against benches/budgets.yaml (some 20 minutes); writes docs/bench-curtail.log.md
 	@HELIOTROPE_BENCH_LOG=docs/bench-curtail.log.md cargo bench --locked --bench curtail
 
+bench-divide:  ## milliseconds to divide the watts of 40,000 accelerators, against benches/budgets.yaml
+	@cargo bench --locked --bench divide
+
 crds:          ## writes the CustomResourceDefinitions anew, here and in the chart
 	@cargo run --quiet -- crds --dir crds
 	@cargo run --quiet -- crds --dir charts/heliotrope/crds
@@ -35,4 +38,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail model-check crds testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide model-check crds testbed-assets testbed-up testbed-down

@@ -46,7 +46,7 @@ const ALONE: &str = "leaderElection: false\n";
 const REST_SECONDS: u64 = 180;
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Budgets {
     curtailment: Curtailment,
     agent_at_rest: AgentAtRest,

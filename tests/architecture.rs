@@ -89,6 +89,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("src/controller/leases/seen.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/view.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/watchdog.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/leases/works.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/wish.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller", &["Rules::ALL.without", ".without("], "the protocol runs with all its rules"),
     ("src/controller/snapshot.rs", SHELL, "what the controller decides with is values in, values out"),

@@ -98,6 +98,10 @@ pub struct LLMWorkloadSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
+    /// How much slower it may get while watts are short. Those that tolerate more are throttled further first; below that only
+    /// where not all of these fit. Left out: None.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flexibility: Option<Flexibility>,
     /// It writes checkpoints: so it may be suspended for price and carbon too. Without this only a cap suspends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
@@ -117,6 +121,33 @@ pub enum WorkloadClass {
     Serving,
     /// Measuring a model.
     Evaluation,
+}
+
+/// A tolerated slowdown: the tiers of the Phoenix field trial (arXiv 2507.00909).
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub enum Flexibility {
+    /// None.
+    #[default]
+    None,
+    /// 10 % slower.
+    Low,
+    /// 25 % slower.
+    Medium,
+    /// 50 % slower.
+    High,
+}
+
+impl Flexibility {
+    /// How much slower, in thousandths.
+    #[must_use]
+    pub fn permille(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Low => 100,
+            Self::Medium => 250,
+            Self::High => 500,
+        }
+    }
 }
 
 /// The object that does the work.

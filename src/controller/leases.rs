@@ -11,6 +11,7 @@
 //! - [`seen`]: all that is looked at
 //! - [`books`]: the site of one moment as children, claims and caps of each domain
 //! - `kids`: a node as a child of its domain
+//! - `works`: what works on a node, and what it does with watts
 //! - [`wish`]: what each child is to have, at each cap
 //! - [`memory`]: who was heard, what was written, how fast it may rise
 //! - [`ramp`]: how slowly a domain comes down to a cap that is known to fall
@@ -31,3 +32,4 @@ pub mod seen;
 pub mod view;
 pub mod watchdog;
 pub mod wish;
+mod works;

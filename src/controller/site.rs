@@ -345,7 +345,8 @@ pub fn device_load(profiles: &[AcceleratorProfile], model: &str, class: Workload
 }
 
 /// The profile to count with: the one that is asked for, one for the class, one for any.
-fn profile(
+#[must_use]
+pub fn profile(
     profiles: &[AcceleratorProfile],
     model: &str,
     class: WorkloadClass,

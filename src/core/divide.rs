@@ -1,17 +1,21 @@
-//! Watts among those that share a feed: everyone has the same for each accelerator, but no less than it needs to hold and no
-//! more than it can use.
+//! Watts among those that share a feed: where a watt does the most work, but no less for anyone than it needs to hold and no more
+//! than it can use.
 //!
 //! ```text
-//! watts
-//!   ceiling |........      .-------- in use, few accelerators
-//!           |            .'
-//!     need  |.....    .-'--.'------- first everyone's need, then what is left
-//!           |      .-'  .-'
-//!    floor  |-----'---'              idle: its floor
-//!           +-------------------- level, in watts for each accelerator
+//! work                                      the price is the work that one more watt would do: all stop where their curves
+//!        |        b .-----                  are as steep as that. Equal curves get the same for each accelerator.
+//!        |      .-'      a .----
+//!        |    .'        .-'
+//!        |   /        .'
+//!        +--+--------+---------- watts
+//!         floors
 //! ```
+//!
+//! On concave curves that is the most work there is for these watts: whoever moved a watt would move it to where it does no more
+//! (Kuhn and Tucker's condition). It goes in stages: what work was promised at least, what it was granted, all it can use.
 
 use crate::units::Watts;
+use std::cmp::Ordering;
 
 /// How a node's watts are reckoned: its input power is what its host draws at most, and its accelerators' limits with what they
 /// pass them by.
@@ -37,89 +41,202 @@ impl Scale {
     }
 }
 
-/// What one child of a domain can do with watts.
+/// A stretch of a curve over which each watt does the same work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bend {
+    /// How long it is.
+    pub watts: Watts,
+    /// What work is done more at its end, in thousandths of what one accelerator does at full speed.
+    pub work: i64,
+}
+
+impl Bend {
+    /// Is a watt of this one worth more, less, or the same?
+    fn cmp_worth(&self, other: &Self) -> Ordering {
+        // cross-multiplied: work each watt, exactly
+        let product = |a: &Self, b: &Self| i128::from(a.work) * i128::from(b.watts.0.max(1));
+        product(self, other).cmp(&product(other, self))
+    }
+}
+
+/// What one child of a domain can do with watts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// What it draws before any accelerator in use gets a watt: hosts, and idle nodes at their floors.
-    pub base: Watts,
-    /// What a watt for each of its accelerators in use comes to, in thousandths: their count and their margins.
-    pub weight: i64,
     /// The least that it can be held to.
     pub floor: Watts,
+    /// What its work was promised at least, as slow as it may get: served first.
+    pub promised: Watts,
     /// What its work was granted: served before anyone gets more.
     pub need: Watts,
     /// The most that it can use.
     pub most: Watts,
+    /// What it does with watts above its floor: steepest first.
+    curve: Vec<Bend>,
 }
 
+/// A claim has no more bends than this: where several are summed, those that are worth nearly the same become one.
+const MOST_BENDS: usize = 64;
+
 impl Claim {
+    /// A claim with what it does above its floor, in any order: the steepest counts first. Where the curve ends below `most`,
+    /// the rest does no work.
+    #[must_use]
+    pub fn new(floor: Watts, promised: Watts, need: Watts, most: Watts, curve: impl IntoIterator<Item = Bend>) -> Self {
+        let mut curve: Vec<Bend> = curve.into_iter().collect();
+        // what nothing is known of does no work, and can be used when there is nothing better
+        let known: Watts = curve.iter().map(|bend| bend.watts).sum();
+        curve.push(Bend { watts: most - floor - known, work: 0 });
+        curve.retain(|bend| bend.watts > Watts::ZERO);
+        curve.sort_by(|a, b| b.cmp_worth(a));
+        let mut joined: Vec<Bend> = Vec::new();
+        for bend in curve {
+            match joined.last_mut() {
+                Some(last) if last.cmp_worth(&bend) == Ordering::Equal => {
+                    *last = Bend { watts: last.watts + bend.watts, work: last.work + bend.work };
+                }
+                _ => joined.push(bend),
+            }
+        }
+        Self { floor, promised, need, most, curve: fewer(joined) }
+    }
+
     /// Watts that can be neither more nor less.
     #[must_use]
     pub fn at(watts: Watts) -> Self {
-        Self { base: watts, weight: 0, floor: watts, need: watts, most: watts }
+        Self { floor: watts, promised: watts, need: watts, most: watts, curve: Vec::new() }
     }
 
     /// Several claims as one.
     #[must_use]
-    pub fn sum(claims: impl IntoIterator<Item = Self>) -> Self {
-        claims.into_iter().fold(Self::at(Watts(0)), |a, b| Self {
-            base: a.base + b.base,
-            weight: a.weight + b.weight,
-            floor: a.floor + b.floor,
-            need: a.need + b.need,
-            most: a.most + b.most,
-        })
-    }
-
-    /// The same claim as it is seen before losses, `added` to it.
-    #[must_use]
-    pub fn before_losses(self, overhead_permille: u32, added: Watts) -> Self {
-        let seen = |watts: Watts| (watts + added).plus_permille(overhead_permille);
-        Self {
-            base: seen(self.base),
-            weight: self.weight + self.weight * i64::from(overhead_permille) / 1000,
-            floor: seen(self.floor),
-            need: seen(self.need),
-            most: seen(self.most),
+    pub fn sum<'a>(claims: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum = Self::at(Watts::ZERO);
+        let mut bends = Vec::new();
+        for claim in claims {
+            sum.floor += claim.floor;
+            sum.promised += claim.promised;
+            sum.need += claim.need;
+            sum.most += claim.most;
+            bends.extend_from_slice(&claim.curve);
         }
+        Self::new(sum.floor, sum.promised, sum.need, sum.most, bends)
     }
 
-    fn at_level(&self, level: i64, least: Watts, most: Watts) -> Watts {
-        // a level is in milliwatts for each accelerator
-        let above = i128::from(self.weight) * i128::from(level) / 1_000_000;
-        let watts = self.base + Watts(i64::try_from(above).unwrap_or(i64::MAX));
-        watts.min(most).max(least)
+    /// The same claim as it is seen before losses, `added` to it, and no part of it above `own` but its floor.
+    #[must_use]
+    pub fn before_losses(&self, overhead_permille: u32, added: Watts, own: Watts) -> Self {
+        let seen = |watts: Watts| (watts + added).plus_permille(overhead_permille);
+        let floor = seen(self.floor);
+        let within = |watts: Watts| seen(watts).min(own).max(floor);
+        let curve = self.curve.iter();
+        let curve = curve.map(|bend| Bend { watts: bend.watts.plus_permille(overhead_permille), ..*bend }).collect();
+        Self { floor, promised: within(self.promised), need: within(self.need), most: within(self.most), curve }
     }
 }
 
-/// The highest level that is looked for, in milliwatts for each accelerator: no device takes 100 kW.
-const HIGHEST: i64 = 100_000_000;
+/// Bends of which there are not too many: neighbours become one, which keeps the curve concave and below what it was.
+fn fewer(mut curve: Vec<Bend>) -> Vec<Bend> {
+    while curve.len() > MOST_BENDS {
+        curve = curve
+            .chunks(2)
+            .map(|pair| Bend {
+                watts: pair.iter().map(|bend| bend.watts).sum(),
+                work: pair.iter().map(|bend| bend.work).sum(),
+            })
+            .collect();
+    }
+    curve
+}
 
-/// Divides what a domain may draw: `least` for each whatever the budget, then what each was granted, then as much as it can
-/// use. `extra` says what must be kept free beside a division, and never falls faster than the division rises. What is given
-/// comes within a watt for each child to the budget, unless nobody can use more.
+/// A bend at the end of a level is in parts of so many.
+const PARTS: i64 = 1_000_000;
+
+/// The curves of all claims, by what a watt is worth: how far each goes at a level is looked up. A level is a rank among all
+/// worths, the best first, and a part of the bends of that rank.
+struct Curves {
+    /// By claim and rank: what it has above its floor before that rank.
+    before: Vec<Vec<Watts>>,
+    /// By claim and rank: how long its bend of that rank is.
+    at: Vec<Vec<Watts>>,
+    ranks: i64,
+}
+
+impl Curves {
+    fn of(claims: &[Claim]) -> Self {
+        let mut worths: Vec<Bend> = claims.iter().flat_map(|claim| claim.curve.iter().copied()).collect();
+        worths.sort_by(|a, b| b.cmp_worth(a));
+        worths.dedup_by(|a, b| a.cmp_worth(b) == Ordering::Equal);
+        let (mut before, mut at) = (Vec::new(), Vec::new());
+        for claim in claims {
+            let mut bends = claim.curve.iter().peekable();
+            let (mut sum, mut sums, mut lengths) = (Watts::ZERO, Vec::new(), Vec::new());
+            for worth in &worths {
+                let own = bends.next_if(|bend| bend.cmp_worth(worth) == Ordering::Equal);
+                let length = own.map_or(Watts::ZERO, |bend| bend.watts);
+                sums.push(sum);
+                lengths.push(length);
+                sum += length;
+            }
+            before.push(sums);
+            at.push(lengths);
+        }
+        Self { before, at, ranks: i64::try_from(worths.len()).unwrap_or(0) }
+    }
+
+    /// What each claim has at a level, from nothing above its floor at -1 on.
+    fn at(&self, level: i64, claims: &[Claim]) -> Vec<Watts> {
+        let rank = usize::try_from(level.max(0) / PARTS).unwrap_or(0);
+        let part = if level < 0 { 0 } else { level % PARTS + 1 };
+        let reaches = |(i, claim): (usize, &Claim)| match (self.before[i].get(rank), self.at[i].get(rank)) {
+            (Some(before), Some(at)) => claim.floor + *before + Watts(at.0 * part / PARTS),
+            _ => claim.floor,
+        };
+        claims.iter().enumerate().map(reaches).collect()
+    }
+
+    /// The highest level there is.
+    fn highest(&self) -> i64 {
+        self.ranks * PARTS - 1
+    }
+}
+
+/// Divides what a domain may draw: `least` for each whatever the budget, then what its work was promised, what it was granted, and
+/// what it can use. `extra` says what must be kept free beside a division, and never falls faster than the division rises. What
+/// is given comes within a watt for each child to the budget, unless nobody can use more.
 #[must_use]
 pub fn divide(budget: Watts, claims: &[Claim], least: &[Watts], extra: &dyn Fn(&[Watts]) -> Watts) -> Vec<Watts> {
-    let least: Vec<Watts> = claims.iter().zip(least).map(|(claim, least)| claim.floor.max(*least)).collect();
-    let needs = level(budget, claims, &least, |claim| claim.need, extra);
-    level(budget, claims, &needs, |claim| claim.most, extra)
+    let curves = Curves::of(claims);
+    let mut division: Vec<Watts> = claims.iter().zip(least).map(|(claim, least)| claim.floor.max(*least)).collect();
+    let stages: [fn(&Claim) -> Watts; 3] =
+        [|claim| claim.promised.min(claim.need), |claim| claim.need, |claim| claim.most];
+    for most in stages {
+        let (given, is_all) = level(budget, claims, &curves, &division, most, extra);
+        division = given;
+        if !is_all {
+            // what rounding left over here would go to somebody else there, and a little more budget would take it back
+            break;
+        }
+    }
+    division
 }
 
-/// The division at the highest level that fits.
+/// The division at the highest level that fits, and whether everyone has all of it.
 fn level(
     budget: Watts,
     claims: &[Claim],
+    curves: &Curves,
     least: &[Watts],
     most: impl Fn(&Claim) -> Watts,
     extra: &dyn Fn(&[Watts]) -> Watts,
-) -> Vec<Watts> {
+) -> (Vec<Watts>, bool) {
     let at = |level: i64| -> Vec<Watts> {
-        claims.iter().zip(least).map(|(claim, least)| claim.at_level(level, *least, most(claim))).collect()
+        let reached = curves.at(level, claims).into_iter();
+        reached.zip(claims).zip(least).map(|((watts, claim), least)| watts.min(most(claim)).max(*least)).collect()
     };
     let fits = |division: &[Watts]| division.iter().copied().sum::<Watts>() + extra(division) <= budget;
-    let (mut low, mut high) = (0, HIGHEST);
+    // at -1 everyone has the least, whether that fits or not
+    let (mut low, mut high) = (-1, curves.highest());
     if fits(&at(high)) {
-        return at(high);
+        return (at(high), true);
     }
     while high - low > 1 {
         let middle = low + (high - low) / 2;
@@ -129,7 +246,7 @@ fn level(
             high = middle;
         }
     }
-    at(low)
+    (at(low), false)
 }
 
 /// Room for `count` of these to come back from a reboot at their ceilings at the same time: the largest rises.
@@ -148,7 +265,8 @@ mod tests {
 
     fn node(gpus: i64, need: i64) -> Claim {
         let claim = |each: i64| Watts(2000 + gpus * each);
-        Claim { base: Watts(2000), weight: gpus * 1000, floor: claim(200), need: claim(need), most: claim(700) }
+        let curve = [Bend { watts: Watts(gpus * 500), work: gpus * 700 }];
+        Claim::new(claim(200), claim(200), claim(need), claim(700), curve)
     }
 
     #[test]
@@ -169,7 +287,7 @@ mod tests {
 
     #[test]
     fn room_for_a_reboot_is_kept_beside_it() {
-        let claims = [node(8, 700); 4];
+        let claims = [const { () }; 4].map(|()| node(8, 700));
         let ceilings = [Watts(7600); 4];
         let given = divide(Watts(24_000), &claims, &[Watts(0); 4], &|division| reboot_room(division, &ceilings, 1));
         // three at x and one at its ceiling
@@ -187,7 +305,83 @@ mod tests {
         assert_eq!(scale.limits(Watts(1000)), Watts::ZERO, "less than the host leaves nothing");
     }
 
+    #[test]
+    fn who_tolerates_more_gives_more() {
+        // half as fast at 200 W, and at full speed at 700
+        let curve = || [Bend { watts: Watts(800), work: 2400 }, Bend { watts: Watts(3200), work: 1600 }];
+        let with = |promised: i64| Claim::new(Watts(3600), Watts(promised), Watts(7600), Watts(7600), curve());
+        let given = |budget: i64| divide(Watts(budget), &[with(7600), with(4400)], &[Watts(0); 2], &|_| Watts(0));
+        assert_eq!(given(12_000), [7600, 4400].map(Watts), "what was promised comes first");
+        assert_eq!(given(13_000), [7600, 5400].map(Watts));
+        assert_eq!(given(10_000), [5600, 4400].map(Watts), "both steep parts, and the rest to whom more was promised");
+        assert_eq!(given(8000), [4000, 4000].map(Watts), "in the steep part both are alike");
+    }
+
+    #[test]
+    fn many_bends_become_fewer_and_stay_concave() {
+        let curve = (1..200_i64).map(|i| Bend { watts: Watts(10), work: i });
+        let claim = Claim::new(Watts(0), Watts(0), Watts(1990), Watts(1990), curve);
+        assert!(claim.curve.len() <= MOST_BENDS);
+        assert!(claim.curve.windows(2).all(|pair| pair[0].cmp_worth(&pair[1]) == Ordering::Greater));
+        assert_eq!(claim.curve.iter().map(|bend| bend.watts).sum::<Watts>(), Watts(1990));
+    }
+
+    /// What a claim does with watts.
+    fn work(claim: &Claim, watts: Watts) -> f64 {
+        let mut left = watts - claim.floor;
+        let each = claim.curve.iter().map(|bend| {
+            let taken = left.min(bend.watts);
+            left -= taken;
+            bend.work as f64 * taken.0 as f64 / bend.watts.0 as f64
+        });
+        each.sum()
+    }
+
+    fn curved() -> impl Strategy<Value = Claim> {
+        proptest::collection::vec((1..900_i64, 0..4000_i64), 0..5).prop_map(|bends| {
+            let most = Watts(1000) + bends.iter().map(|(watts, _)| Watts(*watts)).sum::<Watts>();
+            let curve = bends.into_iter().map(|(watts, work)| Bend { watts: Watts(watts), work });
+            Claim::new(Watts(1000), Watts(1000), most, most, curve)
+        })
+    }
+
+    /// Claims with a promise and a grant somewhere between floor and most.
+    fn staged() -> impl Strategy<Value = Claim> {
+        (curved(), 0..1001_i64, 0..1001_i64).prop_map(|(claim, promised, need)| {
+            let part = |share: i64| claim.floor + Watts((claim.most - claim.floor).0 * share / 1000);
+            Claim { promised: part(promised.min(need)), need: part(need.max(promised)), ..claim }
+        })
+    }
+
     proptest! {
+        /// The bends of all, steepest first, as far as the budget goes: with concave curves there is no better way.
+        #[test]
+        fn there_is_no_more_work_in_the_same_watts(claims in proptest::collection::vec(curved(), 1..12), budget in 1000..40_000_i64) {
+            let given = divide(Watts(budget), &claims, &vec![Watts(0); claims.len()], &|_| Watts(0));
+            let floors = claims.iter().map(|claim| claim.floor).sum::<Watts>();
+            prop_assert!(given.iter().copied().sum::<Watts>() <= Watts(budget).max(floors));
+            let mut all: Vec<Bend> = claims.iter().flat_map(|claim| claim.curve.clone()).collect();
+            all.sort_by(|a, b| b.cmp_worth(a));
+            let (mut left, mut best, mut steepest) = ((Watts(budget) - floors).max(Watts(0)), 0.0, 0.0_f64);
+            for bend in all {
+                let taken = left.min(bend.watts);
+                left -= taken;
+                let worth = bend.work as f64 / bend.watts.0 as f64;
+                best += worth * taken.0 as f64;
+                steepest = steepest.max(worth);
+            }
+            let done: f64 = claims.iter().zip(&given).map(|(claim, watts)| work(claim, *watts)).sum();
+            // a watt for each is lost to rounding
+            prop_assert!(done <= best + 1e-6 && done >= best - steepest * (claims.len() as f64 + 1.0), "{done} of {best}");
+        }
+
+        #[test]
+        fn more_watts_are_never_less_for_anyone(claims in proptest::collection::vec(staged(), 1..8), budget in 1000..20_000_i64, more in 0..3000_i64) {
+            let least = vec![Watts(0); claims.len()];
+            let given = |budget: i64| divide(Watts(budget), &claims, &least, &|_| Watts(0));
+            prop_assert!(given(budget).iter().zip(given(budget + more)).all(|(before, after)| *before <= after));
+        }
+
         #[test]
         fn it_never_gives_more_than_there_is_nor_less_than_could_be(
             gpus in proptest::collection::vec((1..9_i64, 200..701_i64), 1..20),

@@ -10,8 +10,10 @@
 //!         +--------------------- draw
 //! ```
 
+mod curve;
 mod nameplate;
 
+pub use curve::Curve;
 pub use nameplate::{UNKNOWN, nameplate};
 
 use crate::units::Watts;
@@ -32,6 +34,7 @@ pub struct Point {
 pub struct Profile {
     /// Points on the concave hull of draw and throughput, both strictly rising. Never empty.
     hull: Vec<Point>,
+    curve: Curve,
     idle: Watts,
     max: Watts,
     overshoot_permille: u32,
@@ -64,39 +67,24 @@ impl Profile {
         if let Some(point) = points.iter().find(|point| point.draw < idle) {
             return Err(ProfileError::BelowIdle { limit: point.limit, draw: point.draw, idle });
         }
-        let mut rising: Vec<Point> = points.iter().copied().filter(|point| point.throughput_permille > 0).collect();
-        rising.sort_by_key(|point| (point.draw, std::cmp::Reverse(point.throughput_permille)));
-        let mut hull: Vec<Point> = Vec::new();
-        for point in rising {
-            if hull.last().is_some_and(|last| point.throughput_permille <= last.throughput_permille) {
-                continue; // more watts for no more work
-            }
-            while let [.., a, b] = hull[..] {
-                // b stays only where the line turns down at it: the slope from a to b is above that from b to the new one
-                let slope = |p: Point, q: Point| {
-                    (
-                        i128::from(q.throughput_permille) - i128::from(p.throughput_permille),
-                        i128::from((q.draw - p.draw).0),
-                    )
-                };
-                let ((rise, run), (next_rise, next_run)) = (slope(a, b), slope(b, point));
-                if rise * next_run > next_rise * run {
-                    break;
-                }
-                hull.pop();
-            }
-            hull.push(point);
-        }
-        if hull.is_empty() {
-            return Err(ProfileError::NoWork);
-        }
-        Ok(Self { hull, idle, max, overshoot_permille })
+        let working = points.iter().copied().filter(|point| point.throughput_permille > 0).collect();
+        let hull = concave(working, |point: &Point| (point.draw, point.throughput_permille));
+        // over limits, for those who divide them
+        let by_limit = Curve::of(points.iter().map(|point| (point.limit, point.throughput_permille)));
+        let Some(curve) = by_limit else { return Err(ProfileError::NoWork) };
+        Ok(Self { hull, curve, idle, max, overshoot_permille })
     }
 
     /// The points worth choosing, by rising draw.
     #[must_use]
     pub fn hull(&self) -> &[Point] {
         &self.hull
+    }
+
+    /// How fast it works under each limit.
+    #[must_use]
+    pub fn curve(&self) -> &Curve {
+        &self.curve
     }
 
     /// What the device draws with nothing running.
@@ -142,6 +130,34 @@ impl Profile {
         }
         before.throughput_permille
     }
+}
+
+/// The points on the concave hull, watts and throughput both strictly rising: what lies below it is never worth choosing.
+fn concave<T: Copy>(mut points: Vec<T>, of: impl Fn(&T) -> (Watts, u32)) -> Vec<T> {
+    points.sort_by_key(|point| {
+        let (watts, work) = of(point);
+        (watts, std::cmp::Reverse(work))
+    });
+    let mut hull: Vec<T> = Vec::new();
+    for point in points {
+        if hull.last().is_some_and(|last| of(&point).1 <= of(last).1) {
+            continue; // more watts for no more work
+        }
+        while let [.., a, b] = hull[..] {
+            // b stays only where the line turns down at it: the slope from a to b is above that from b to the new one
+            let slope = |p: T, q: T| {
+                let ((x, y), (next_x, next_y)) = (of(&p), of(&q));
+                (i128::from(next_y) - i128::from(y), i128::from((next_x - x).0))
+            };
+            let ((rise, run), (next_rise, next_run)) = (slope(a, b), slope(b, point));
+            if rise * next_run > next_rise * run {
+                break;
+            }
+            hull.pop();
+        }
+        hull.push(point);
+    }
+    hull
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What it does when nothing is wrong, or only the controller is dead.
 
-use crate::world::{CORRECTION, Chance, World};
+use crate::world::{CORRECTION, Chance, HOST, World};
 use heliotrope::controller::leases::memory::Memory;
 use heliotrope::units::Watts;
+use serde_json::json;
 
 /// A site that was found at full power comes under its caps, and then uses them.
 #[test]
@@ -61,4 +62,26 @@ fn the_others_do_not_wait_for_one_that_is_silent() {
     world.run(300, &mut chance);
     let drawn = world.drawn();
     assert!(drawn["site"] >= Watts(28_000), "{drawn:?}\n{}", world.tell());
+}
+
+/// Under a cap that falls watts go where they do the most work, and who tolerates a slowdown gives first.
+#[test]
+fn watts_go_where_they_do_the_most_work() {
+    let mut chance = Chance::new(11);
+    let mut world = World::new(0);
+    world.employ(0, json!({"class": "Serving", "flexibility": "Low"}));
+    world.employ(1, json!({"class": "Pretraining", "flexibility": "High"}));
+    world.employ(2, json!({"class": "Pretraining", "flexibility": "High"}));
+    world.employ(3, json!({"class": "Pretraining"}));
+    world.settle(150, &mut chance);
+    let limits =
+        |world: &World| -> Vec<i64> { world.hosts[..4].iter().map(|host| (host.limit.0 - HOST) / 8).collect() };
+    assert_eq!(limits(&world)[1], limits(&world)[2], "equal work has equal limits");
+    world.order("row-a", 10_700, 120);
+    world.run(60, &mut chance);
+    let [serving, one, other, strict] = limits(&world)[..] else { panic!("four nodes") };
+    assert!((182..=186).contains(&serving), "it may be 10 % slower: {:?}", limits(&world));
+    assert!(one == other && one < 200, "they tolerate to be half as fast: {:?}", limits(&world));
+    assert!(strict > one + 100, "it does not: {:?}", limits(&world));
+    assert!(world.drawn()["row-a"] >= Watts(10_650), "and every watt is used: {}", world.tell());
 }

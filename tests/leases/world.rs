@@ -1,6 +1,6 @@
 //! The site: its objects, its nodes' machines and hardware, and an oracle that looks at the hardware alone.
 
-use crate::objects::{NEW_YEAR, domain, node, of, pod};
+use crate::objects::{NEW_YEAR, domain, job, node, of, pod, runs};
 use heliotrope::api::{ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec};
 use heliotrope::caps::{self, Level};
 use heliotrope::controller::leased::{DomainLeases, Leases};
@@ -116,6 +116,12 @@ impl World {
             domains: vec![site, row("row-a", 16_000, 0), row("row-b", 17_000, 500)],
             ..Snapshot::default()
         };
+        let point =
+            |limit: i64, work: i64| json!({"limitWatts": limit, "drawWatts": limit, "throughputPermille": work});
+        // an answer is not faster above 200 W
+        snapshot.profiles.push(of(json!({"metadata": {"name": "serving"}, "spec": {"deviceModel": A100,
+            "workloadClasses": ["Serving"], "points": [point(120, 500), point(200, 1000)], "minWatts": 120, "maxWatts": 400,
+            "idleWatts": 60, "source": "this test"}})));
         let mut hosts = Vec::new();
         for row in ROWS {
             for i in 0..NODES {
@@ -211,6 +217,18 @@ impl World {
             }
             None => pods.push(pod(None, Some(&name))),
         }
+    }
+
+    /// A node's work is a Job of its own, with this LLMWorkload.
+    pub fn employ(&mut self, at: usize, mut spec: serde_json::Value) {
+        let (name, uid) = (format!("job-{at}"), format!("uid-job-{at}"));
+        spec["workloadRef"] = json!({"apiVersion": "batch/v1", "kind": "Job", "name": name});
+        let node = self.hosts[at].name.clone();
+        let snapshot = &mut self.store.snapshot;
+        snapshot.pods.retain(|pod| pod.spec.as_ref().unwrap().node_name.as_ref() != Some(&node));
+        snapshot.pods.push(pod(Some(&uid), Some(&node)));
+        snapshot.jobs.push(job(&name, runs));
+        snapshot.workloads.push(of(json!({"metadata": {"name": name, "namespace": "team"}, "spec": spec})));
     }
 
     /// The controller has heard nobody.

@@ -1,12 +1,13 @@
 //! The site of one moment, as the protocol needs it: each domain's children, what they claim, and what it may draw.
 //! Objects in, values out.
 
-use super::kids::{Kid, busy, kid};
+use super::kids::{Kid, kid};
 use super::memory::Memory;
 use super::ramp;
 use super::seen::Seen;
 use super::watchdog::Barks;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, rounding, wishes};
+use super::works::{Works, works};
 use crate::api::{ChildKey, ChildKind, PowerAllotmentSpec, PowerDomain};
 use crate::caps::{behind_losses, correction_time};
 use crate::core::divide::{Claim, reboot_room};
@@ -76,7 +77,7 @@ impl Books {
     /// The books of a moment.
     #[must_use]
     pub fn new(seen: &Seen<'_>, memory: &Memory) -> Self {
-        let busy = busy(seen.snapshot);
+        let works = works(seen.snapshot);
         let tree = &seen.site.tree;
         let mut books = Self::default();
         for (id, domain) in tree.iter() {
@@ -85,7 +86,7 @@ impl Books {
             if !is_kept && !seen.allotments.contains_key(&domain.spec.name) {
                 continue;
             }
-            books.list.push(book(seen, memory, object, id, is_kept, &busy));
+            books.list.push(book(seen, memory, object, id, is_kept, &works));
         }
         // from the leaves up: what a domain says of itself is a child's word to the one above
         for at in (0..books.list.len()).rev() {
@@ -114,13 +115,11 @@ impl Books {
         // beside what its children claim it needs what it keeps free
         let kept = reboot_rise(book) + rounding(book.children.len());
         let own = before(book.facts.cap.watts);
-        let seen_above = |claims: Claim| {
-            let claim = claims.before_losses(book.overhead_permille, book.facts.baseline + kept);
-            let within = |watts: Watts| watts.min(own).max(claim.floor);
-            Claim { need: within(claim.need), most: within(claim.most), ..claim }
+        let seen_above = |claims: Vec<Claim>| {
+            Claim::sum(&claims).before_losses(book.overhead_permille, book.facts.baseline + kept, own)
         };
-        let claim = seen_above(Claim::sum(book.children.values().map(|kid| kid.held().unwrap_or(kid.claim))));
-        let full = seen_above(Claim::sum(book.children.values().map(|kid| kid.held().unwrap_or(kid.full))));
+        let claim = seen_above(book.children.values().map(Kid::claims).collect());
+        let full = seen_above(book.children.values().map(Kid::claims_in_full).collect());
         let ceilings: Watts = book.children.values().map(|kid| kid.ceiling).sum();
         let stored = seen.allotments.get(&book.domain);
         // what it charges with its children's words of this moment, those who said nothing at their ceilings
@@ -173,8 +172,8 @@ impl Books {
             facts.above = Some(Above { offered, cap: above.map_or(Watts::ZERO, |(_, cap)| cap) });
         }
         let follows: Vec<&Kid> = book.children.values().filter(|kid| kid.stuck.is_none()).collect();
-        let claims: Vec<Claim> = follows.iter().map(|kid| kid.claim).collect();
-        let full: Vec<Claim> = follows.iter().map(|kid| kid.full).collect();
+        let claims: Vec<Claim> = follows.iter().map(|kid| kid.claim.clone()).collect();
+        let full: Vec<Claim> = follows.iter().map(|kid| kid.full.clone()).collect();
         let ceilings: Vec<Watts> = follows.iter().map(|kid| kid.ceiling).collect();
         let stuck: Watts = book.children.values().filter_map(|kid| kid.stuck.as_ref()).map(|(holds, _)| *holds).sum();
         let spendable = spendable(&ledger, &facts, Rules::ALL);
@@ -345,7 +344,7 @@ fn book(
     object: &PowerDomain,
     id: DomainId,
     is_kept: bool,
-    busy: &BTreeMap<&str, Watts>,
+    works: &BTreeMap<&str, Works<'_>>,
 ) -> Book {
     let (tree, spec) = (&seen.site.tree, &object.spec);
     let domain = tree.get(id);
@@ -360,7 +359,7 @@ fn book(
     for power in seen.powers.values().filter(|power| power.spec.domain == name) {
         let node = power.metadata.name.clone().unwrap_or_default();
         let on_site = seen.site.node(&node);
-        children.insert(ChildKey::node(&node), kid(seen, memory, power, on_site, busy));
+        children.insert(ChildKey::node(&node), kid(seen, memory, power, on_site, works));
     }
     let has_nodes = !children.is_empty();
     let reboots = spec.reboot_reserve_nodes.map_or(1, |count| usize::try_from(count).unwrap_or(0));

@@ -3,13 +3,12 @@
 
 use super::memory::Memory;
 use super::seen::{SILENT, Seen};
+use super::works::Works;
 use crate::api::{AcceleratorProfile, ChildKey, NodePower, labels};
 use crate::controller::site::{LEAST_PERCENT, SiteNode, device, device_idle, is_ready};
-use crate::controller::snapshot::Snapshot;
 use crate::core::divide::{Claim, Scale};
 use crate::core::lease::{Figures, Report};
 use crate::units::Watts;
-use crate::workloads::job;
 use std::collections::BTreeMap;
 
 /// One child, before it has a wish.
@@ -30,15 +29,25 @@ pub(super) struct Kid {
 
 impl Kid {
     /// What one claims that does not follow: what it holds, neither more nor less.
-    pub fn held(&self) -> Option<Claim> {
+    fn held(&self) -> Option<Claim> {
         self.stuck.as_ref().map(|(holds, _)| Claim::at(*holds))
+    }
+
+    /// What it claims of the domain above its own.
+    pub fn claims(&self) -> Claim {
+        self.held().unwrap_or_else(|| self.claim.clone())
+    }
+
+    /// The same if all of it were in use.
+    pub fn claims_in_full(&self) -> Claim {
+        self.held().unwrap_or_else(|| self.full.clone())
     }
 
     /// One that draws nothing here any more.
     pub fn gone() -> Self {
         Self {
-            claim: Claim::sum([]),
-            full: Claim::sum([]),
+            claim: Claim::at(Watts::ZERO),
+            full: Claim::at(Watts::ZERO),
             ceiling: Watts::ZERO,
             report: None,
             is_heard: false,
@@ -55,7 +64,7 @@ pub(super) fn kid(
     memory: &Memory,
     power: &NodePower,
     on_site: Option<&SiteNode>,
-    busy: &BTreeMap<&str, Watts>,
+    works: &BTreeMap<&str, Works<'_>>,
 ) -> Kid {
     let name = power.metadata.name.as_deref().unwrap_or_default();
     let figures =
@@ -63,18 +72,26 @@ pub(super) fn kid(
     let report = power.status.as_ref().and_then(|status| status.report());
     let ceiling = Watts(power.spec.ceiling_watts).max(figures.at(figures.max));
     let floor = figures.at(figures.min).min(ceiling);
-    let each = busy.get(name).filter(|_| on_site.is_some());
-    let most = if each.is_some() { ceiling } else { floor };
+    let works = works.get(name).filter(|_| on_site.is_some());
     let model = on_site.map_or("", |node| seen.site.models[node.pool].as_str());
     let idle = device_idle(&seen.snapshot.profiles, model); // a grant counts from there
-    let need = each.map_or(floor, |each| figures.at((*each + idle).min(figures.max)).max(floor).min(most));
     let silent = memory.silent_for(name, seen.now) >= SILENT;
     // what was proved of a node that is off is no proof once its kubelet is back
     let runs = || seen.snapshot.nodes.iter().any(|node| node.metadata.name.as_deref() == Some(name) && is_ready(node));
     let fenced =
         power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
-    let weight = i64::from(figures.count) * (1000 + i64::from(figures.scale.overshoot));
-    let full = Claim { base: figures.scale.host, weight, floor, need: ceiling, most: ceiling };
+    // what a node hears nothing with must not change with what works on it
+    let any = Works { workloads: vec![(figures.count, None)], ..Works::default() };
+    let (generic, _) = any.curve(seen.snapshot, model, &figures);
+    let full = Claim::new(floor, floor, ceiling, ceiling, generic);
+    let claim = match works {
+        Some(works) => {
+            let (curve, promised) = works.curve(seen.snapshot, model, &figures);
+            let need = figures.at((works.granted + idle).min(figures.max)).max(floor).min(ceiling);
+            Claim::new(floor, promised.max(floor).min(need), need, ceiling, curve)
+        }
+        None => Claim::at(floor),
+    };
     let lease =
         seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
     let lease = lease.map(|lease| Figures::from(&lease.figures));
@@ -88,7 +105,7 @@ pub(super) fn kid(
     };
     Kid {
         stuck,
-        claim: if each.is_some() { Claim { need, most, ..full } } else { Claim::at(floor) },
+        claim,
         full,
         ceiling,
         report,
@@ -132,26 +149,4 @@ impl Hardware {
     pub fn at(&self, limit: Watts) -> Watts {
         self.scale.node(limit.times(self.count))
     }
-}
-
-/// The nodes on which accelerators are in use, with the most that one of them was granted.
-pub(super) fn busy(snapshot: &Snapshot) -> BTreeMap<&str, Watts> {
-    let mut granted: BTreeMap<&str, Watts> = BTreeMap::new();
-    for (_, grant) in snapshot.grants() {
-        if let Some(each) = grant.watts.checked_div(i64::from(grant.accelerators)) {
-            granted.insert(grant.uid.as_str(), Watts(each));
-        }
-    }
-    let mut busy: BTreeMap<&str, Watts> = BTreeMap::new();
-    for pod in snapshot.pods.iter().filter(|pod| job::is_alive(pod)) {
-        let Some(node) = job::node(pod).filter(|_| pod.spec.as_ref().is_some_and(|spec| job::gpus(spec) > 0)) else {
-            continue;
-        };
-        let uid = pod.metadata.labels.as_ref().and_then(|all| all.get(labels::CONTROLLER_UID));
-        // what nobody declared may want all
-        let each = uid.and_then(|uid| granted.get(uid.as_str())).copied().unwrap_or(Watts(i64::MAX / 8));
-        let most = busy.entry(node).or_insert(Watts::ZERO);
-        *most = (*most).max(each);
-    }
-    busy
 }

@@ -7,8 +7,8 @@ use crate::core::lease::Terms;
 use crate::units::Millis;
 use std::collections::BTreeMap;
 
-/// A node is silent after so long without a report: three heartbeats.
-pub const SILENT: Millis = Millis(60_000);
+/// A node is silent after so long without a report: two heartbeats, each as late as it comes.
+pub const SILENT: Millis = Millis(48_000);
 
 /// All that is looked at.
 #[derive(Debug)]
