@@ -2,6 +2,8 @@
 //! `benches/budgets.yaml`: `make bench-divide`.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that can not go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "here time is what is asked for")]
+#![allow(clippy::cast_precision_loss, reason = "shares of a cap")]
 
 use heliotrope::core::chance::random;
 use heliotrope::core::divide::{Bend, Claim, divide};

@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn room_for_a_reboot_is_kept_beside_it() {
-        let claims = [const { () }; 4].map(|()| node(8, 700));
+        let claims = vec![node(8, 700); 4];
         let ceilings = [Watts(7600); 4];
         let given = divide(Watts(24_000), &claims, &[Watts(0); 4], &|division| reboot_room(division, &ceilings, 1));
         // three at x and one at its ceiling

@@ -99,7 +99,7 @@ mod tests {
         let claims = [node(7600), node(7600), node(3600)];
         let pot =
             Pot { full: Watts(19_000), lowest: Watts(12_000), baseline: Watts(0), reboots: 0, now: Watts(19_000) };
-        let made = wishes(&pot, &claims, &[(); 3].map(|()| node(7600)), &[Watts(7600); 3]);
+        let made = wishes(&pot, &claims, &vec![node(7600); 3], &[Watts(7600); 3]);
         let sum = |cap: i64| made.figures.iter().map(|figures| figures.at(Watts(cap))).sum::<Watts>();
         assert_eq!(sum(19_000), Watts(18_800), "nobody can use more");
         for cap in [15_200, 14_000, 13_300, 12_000] {
@@ -118,7 +118,7 @@ mod tests {
     fn rows_that_can_not_be_kept_are_left_out() {
         let claims = [node(7600), node(7600), node(7600)];
         let pot = Pot { full: Watts(12_000), lowest: Watts(4800), baseline: Watts(0), reboots: 0, now: Watts(12_000) };
-        let made = wishes(&pot, &claims, &[(); 3].map(|()| node(7600)), &[Watts(7600); 3]);
+        let made = wishes(&pot, &claims, &vec![node(7600); 3], &[Watts(7600); 3]);
         assert_eq!(made.figures[0].rows.iter().map(|row| row.cap.0).collect::<Vec<_>>(), [12_000, 10_806]);
         assert_eq!(made.figures[0].at(Watts(10_906)), Watts(3633), "down to the floors without a step");
         assert_eq!(made.figures[0].floor, Watts(3600));
