@@ -239,10 +239,15 @@ pub fn site_on(testbed: &Testbed, mode: &str) {
     testbed.apply(&domain("row-b", Some("site"), ROW_CAP, None)).unwrap();
 }
 
+/// The chart's folder.
+pub fn chart() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/heliotrope").display().to_string()
+}
+
 /// A control plane with the chart.
 pub fn with_chart(flags: Flags) -> Testbed {
     let testbed = Testbed::start_with(&two_rows(16), flags).unwrap();
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/heliotrope").display().to_string();
+    let chart = chart();
     let output =
         testbed.helm(&["install", "heliotrope", &chart, "--namespace", NAMESPACE, "--create-namespace"]).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -9,5 +9,6 @@ mod curtail;
 mod guard;
 mod moves;
 mod observe;
+mod own_node;
 mod service;
 mod supply;

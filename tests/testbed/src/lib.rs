@@ -345,9 +345,21 @@ impl Testbed {
         self.tool("helm", arguments)
     }
 
+    /// Runs kubectl with the rights of another kubeconfig.
+    ///
+    /// # Errors
+    /// Where it can't be started.
+    pub fn kubectl_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<Output, Error> {
+        self.tool_as(kubeconfig, "kubectl", arguments)
+    }
+
     fn tool(&self, program: &str, arguments: &[&str]) -> Result<Output, Error> {
+        self.tool_as(&self.kubeconfig(), program, arguments)
+    }
+
+    fn tool_as(&self, kubeconfig: &Path, program: &str, arguments: &[&str]) -> Result<Output, Error> {
         let mut command = Command::new(self.assets.join(program));
-        command.args(arguments).arg("--kubeconfig").arg(self.kubeconfig()).stdin(Stdio::null());
+        command.args(arguments).arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null());
         // caches of discovery and of charts belong to this testbed
         command.env("HOME", &self.path);
         Ok(command.output()?)
@@ -364,11 +376,25 @@ impl Testbed {
     /// # Errors
     /// Where there is no such account.
     pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf, Error> {
-        let output = self.kubectl(&["create", "token", account, "--namespace", namespace, "--duration", "3h"])?;
+        self.kubeconfig_with(namespace, account, None)
+    }
+
+    /// A kubeconfig with the token that a pod of a service account has: it says on which node the pod runs.
+    ///
+    /// # Errors
+    /// Where there is no such account or pod.
+    pub fn kubeconfig_of_pod(&self, namespace: &str, account: &str, pod: &str) -> Result<PathBuf, Error> {
+        self.kubeconfig_with(namespace, account, Some(pod))
+    }
+
+    fn kubeconfig_with(&self, namespace: &str, account: &str, pod: Option<&str>) -> Result<PathBuf, Error> {
+        let mut asks = vec!["create", "token", account, "--namespace", namespace, "--duration", "3h"];
+        asks.extend(pod.into_iter().flat_map(|pod| ["--bound-object-kind", "Pod", "--bound-object-name", pod]));
+        let output = self.kubectl(&asks)?;
         if !output.status.success() {
             return Err(Error::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
-        let path = self.path.join(format!("{namespace}-{account}.kubeconfig"));
+        let path = self.path.join(format!("{namespace}-{}.kubeconfig", pod.unwrap_or(account)));
         kubeconfig(&path, &self.path, &self.server, String::from_utf8_lossy(&output.stdout).trim())?;
         Ok(path)
     }
