@@ -25,14 +25,14 @@ oldest_kwok=0.8  # our stages use fields of this version
 oldest_helm=4    # the chart's test reads helm 4's output
 
 control_plane="kube-apiserver kube-controller-manager kube-scheduler"
-programs="etcd $control_plane kubectl kwok helm"
+programs="etcd $control_plane kubectl kubelet kwok helm"
 
 say() { printf 'testbed: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 group_of() {
   case $1 in
-    etcd | kwok | helm) echo "$1" ;;
+    etcd | kubelet | kwok | helm) echo "$1" ;;
     *) echo kubernetes ;;
   esac
 }
@@ -40,7 +40,7 @@ group_of() {
 # The version that a group's go.mod pins, without its "v".
 pinned() {
   case $1 in
-    kubernetes) set -- "$1" k8s.io/kubernetes ;;
+    kubernetes | kubelet) set -- "$1" k8s.io/kubernetes ;;
     etcd) set -- "$1" go.etcd.io/etcd/server/v3 ;;
     kwok) set -- "$1" sigs.k8s.io/kwok ;;
     helm) set -- "$1" helm.sh/helm/v4 ;;
@@ -62,7 +62,7 @@ package_of() {
 linker_flags() {
   local version=$2
   case $1 in
-    kubernetes)
+    kubernetes | kubelet)
       local x=k8s.io/component-base/version
       echo "-s -w -X $x.gitVersion=v$version -X $x.gitMajor=$(field "$version" 1) -X $x.gitMinor=$(field "$version" 2) -X $x.gitTreeState=clean"
       ;;
@@ -184,7 +184,7 @@ find_all() {
   local name
   for name in $programs; do found[$name]=; done
   find_control_plane
-  for name in etcd kubectl kwok helm; do found[$name]=$(find_one "$name"); done
+  for name in etcd kubectl kubelet kwok helm; do found[$name]=$(find_one "$name"); done
   missing=
   for name in $programs; do
     if [ -z "${found[$name]}" ]; then missing="$missing $name"; fi

@@ -4,7 +4,7 @@ use crate::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The folder that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok and helm. They are
+/// The folder that holds etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kubelet, kwok and helm. They are
 /// looked for as `assets.sh` says, and built from pinned Go modules where they are missing: that takes minutes, once.
 ///
 /// # Errors

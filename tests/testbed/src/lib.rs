@@ -3,12 +3,16 @@
 
 mod assets;
 mod error;
+mod image;
 mod keys;
+mod node;
 mod ports;
 mod process;
 
 pub use assets::assets;
 pub use error::Error;
+pub use image::Image;
+pub use node::RealNode;
 
 use ports::Ports;
 use process::Process;
@@ -286,10 +290,7 @@ impl Testbed {
             }
             let ended = self.processes.iter_mut().any(Process::has_ended);
             if ended || now().duration_since(started) > READY {
-                let log = self.path.join(format!("{program}.log"));
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().collect();
-                let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+                let tail = tail(&self.path.join(format!("{program}.log")));
                 return Err(Error::NotReady { program: program.to_owned(), tail });
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -441,6 +442,13 @@ impl Drop for Testbed {
 #[expect(clippy::disallowed_methods, reason = "a real control plane starts in real time")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// The end of a log.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
 fn kube_error(error: impl std::fmt::Display) -> Error {
