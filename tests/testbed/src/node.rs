@@ -9,6 +9,7 @@ use crate::process::Process;
 use crate::{Error, Testbed};
 use serde_json::{Value, json};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -42,6 +43,9 @@ impl RealNode {
         let containerd = on_path("containerd")?;
         for program in ["runc", "ctr", "containerd-shim-runc-v2"] {
             on_path(program)?;
+        }
+        if std::fs::metadata("/proc/self")?.uid() != 0 {
+            return Err(Error::Assets("a real node needs root".to_owned()));
         }
         let folder = testbed.folder().join(name);
         std::fs::create_dir_all(folder.join("cni"))?;
