@@ -12,6 +12,7 @@
 //!
 //! - [`chain`]: what is above, by quorum reads; `wake`: watches, that only wake
 //! - [`divide`], [`readings`], [`orders`], [`report`]: values in, values out
+//! - [`holders`]: which pod has which accelerator, by the kubelet's word
 //! - [`keep`]: the disk; `desk`: the actuator; `beat`: heartbeats; `run`: the loop, which `hear`s and `tell`s
 //!
 //! Nothing is raised but by a lease, and nothing is released on its end: the actuator holds each limit until its end.
@@ -21,6 +22,7 @@ pub mod chain;
 mod desk;
 pub mod divide;
 mod hear;
+pub mod holders;
 pub mod keep;
 pub mod metrics;
 pub mod orders;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub node: String,
     /// The actuator's socket.
     pub socket: PathBuf,
+    /// The kubelet's socket that tells which pod has which accelerators; where there is none, nobody is told.
+    pub pod_resources: PathBuf,
     /// Where its state is.
     pub state_dir: PathBuf,
     /// A file that tells one boot from another.
@@ -67,6 +71,7 @@ impl Settings {
         Self {
             node: node.into(),
             socket: PathBuf::from("/run/heliotrope/actuator.sock"),
+            pod_resources: PathBuf::from("/var/lib/kubelet/pod-resources/kubelet.sock"),
             state_dir: PathBuf::from("/var/lib/heliotrope"),
             boot_id_file: PathBuf::from("/proc/sys/kernel/random/boot_id"),
             // as often as the actuator looks: a limit that does not hold is found within two periods

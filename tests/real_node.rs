@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use heliotrope_testbed::{Error, Image, RealNode, Testbed};
+use heliotrope::agent::holders::{Holders, holders};
+use heliotrope_testbed::{DevicePlugin, Error, Image, RealNode, Testbed};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,6 +25,12 @@ fn said(testbed: &Testbed, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&testbed.kubectl(arguments).unwrap().stdout).into_owned()
 }
 
+/// Which pod has which accelerator, by the kubelet's word as the agent hears it.
+fn asked(node: &RealNode) -> Result<Holders, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(holders(&node.pod_resources()))
+}
+
 #[test]
 fn a_pod_is_a_process_and_outlives_the_kubelet_and_containerd() {
     let testbed = Testbed::start(&[]).unwrap();
@@ -39,7 +46,14 @@ fn a_pod_is_a_process_and_outlives_the_kubelet_and_containerd() {
         return;
     }
     let mut node = started.unwrap();
+    assert_eq!(asked(&node), Ok(Holders::new()));
+    let gpus = || (0..8).map(|i| format!("GPU-{i}")).collect::<Vec<_>>();
+    let plugin = DevicePlugin::start("nvidia.com/gpu", gpus()).unwrap();
+    let offered =
+        || said(&testbed, &["get", "node", "real-0", "--output", "jsonpath={.status.allocatable.nvidia\\.com/gpu}"]);
+    wait("the node has accelerators", || offered() == "8");
     let container = json!({"name": "a", "image": "heliotrope.test/shell:1", "imagePullPolicy": "Never",
+        "resources": {"limits": {"nvidia.com/gpu": 2}},
         "command": ["/bin/sh", "-c", "while true; do date; sleep 1; done"]});
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "clock", "namespace": "default"},
         "spec": {"hostNetwork": true, "terminationGracePeriodSeconds": 1, "containers": [container]}});
@@ -47,10 +61,17 @@ fn a_pod_is_a_process_and_outlives_the_kubelet_and_containerd() {
     let state =
         |path: &str| said(&testbed, &["get", "pod", "clock", "--output", &format!("jsonpath={{.status.{path}}}")]);
     wait("the pod runs", || state("phase") == "Running");
+    let held = asked(&node).unwrap();
+    assert_eq!(held.len(), 2);
+    assert!(held.iter().all(|(gpu, pod)| gpu.starts_with("GPU-") && pod == "default/clock"), "{held:?}");
     let id = state("containerStatuses[0].containerID");
     node.restart_containerd().unwrap();
     node.restart_kubelet().unwrap();
     node.wait_until_ready(&testbed).unwrap();
+    // a plugin registers anew with a kubelet that is new
+    drop(plugin);
+    let plugin = DevicePlugin::start("nvidia.com/gpu", gpus()).unwrap();
+    wait("the kubelet knows what it gave", || asked(&node).as_ref() == Ok(&held));
     let lines = || -> usize {
         let folders = std::fs::read_dir(node.logs()).unwrap();
         let logs = folders.flatten().map(|folder| folder.path().join("a/0.log"));
@@ -60,10 +81,13 @@ fn a_pod_is_a_process_and_outlives_the_kubelet_and_containerd() {
     wait("it goes on", || lines() > before + 1);
     assert_eq!(state("containerStatuses[0].containerID"), id, "it was started anew");
     assert_eq!(state("containerStatuses[0].restartCount"), "0");
-    assert!(node.pod_resources().exists());
+    plugin.offer(gpus()[..1].to_vec());
+    wait("seven accelerators are gone", || offered() == "1");
 
     let folder = testbed.folder().join("real-0").display().to_string();
-    drop(node);
+    let socket = node.pod_resources();
+    drop((plugin, node));
+    assert!(!socket.exists() || std::os::unix::net::UnixStream::connect(&socket).is_err());
     let left = |line: &str| line.contains(&folder);
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.lines().any(left), "mounts are left: {mounts}");

@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub shares: &'a BTreeMap<String, Watts>,
     /// How old the last read of the caps is, in milliseconds.
     pub contact_age: Option<u64>,
+    /// Which pod has which accelerator.
+    pub holders: &'a BTreeMap<String, String>,
     /// What else there is to say, for people.
     pub remarks: &'a [String],
     /// Which boot this is.
@@ -60,7 +62,7 @@ pub fn status(facts: &Facts<'_>, before: &[Condition]) -> NodePowerStatus {
         sent_at: jiff::Timestamp::from_second(facts.now.0).ok().map(Time),
         draw_watts: facts.hardware.draw(facts.expected.scale).0,
         boot: Some(facts.boot_id.chars().take(64).collect()),
-        accelerators: facts.hardware.gpus.iter().take(MOST).map(|gpu| accelerator(gpu, facts.wishes)).collect(),
+        accelerators: facts.hardware.gpus.iter().take(MOST).map(|gpu| accelerator(gpu, facts)).collect(),
         conditions,
         ..NodePowerStatus::default()
     };
@@ -68,8 +70,8 @@ pub fn status(facts: &Facts<'_>, before: &[Condition]) -> NodePowerStatus {
     status
 }
 
-fn accelerator(gpu: &Gpu, wishes: Option<&Wishes>) -> AcceleratorPower {
-    let wish = wishes.and_then(|wishes| wishes.gpus.iter().find(|wish| wish.uuid == gpu.uuid));
+fn accelerator(gpu: &Gpu, facts: &Facts<'_>) -> AcceleratorPower {
+    let wish = facts.wishes.and_then(|wishes| wishes.gpus.iter().find(|wish| wish.uuid == gpu.uuid));
     AcceleratorPower {
         uuid: gpu.uuid.chars().take(128).collect(),
         model: gpu.model.chars().take(128).collect(),
@@ -78,6 +80,7 @@ fn accelerator(gpu: &Gpu, wishes: Option<&Wishes>) -> AcceleratorPower {
         draw_watts: gpu.draw.map(|watts| watts.0),
         min_watts: gpu.range.map(|range| range.min_watts.0),
         max_watts: gpu.range.map(|range| range.max_watts.0),
+        pod: facts.holders.get(&gpu.uuid).map(|pod| pod.chars().take(512).collect()),
         fault: gpu.fault.as_ref().map(|fault| fault.word.to_owned()),
     }
 }
@@ -230,6 +233,7 @@ mod tests {
             wishes: Some(&Wishes::default()),
             shares: &shares.iter().map(|uuid| ((*uuid).to_owned(), Watts(500))).collect(),
             contact_age: Some(31_000),
+            holders: &BTreeMap::from([("a".to_owned(), "team/a".to_owned())]),
             remarks: &["and more".to_owned()],
             boot_id: "b",
             now: Moment(1_900_000_000),
@@ -264,6 +268,8 @@ mod tests {
         assert_eq!(what, "False Lost");
         assert!(text.contains("a: RaisedByOther; b: Lost"), "{text}");
         assert_eq!(status.accelerators[1].fault.as_deref(), Some("Lost"));
+        let pods: Vec<Option<&str>> = status.accelerators.iter().map(|gpu| gpu.pod.as_deref()).collect();
+        assert_eq!(pods, [Some("team/a"), None]);
         assert_eq!(of(&said(None, false, vec![gpu("a", None)], &[]), OBEYED).0, "True ReadBack");
     }
 

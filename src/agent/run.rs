@@ -3,6 +3,7 @@
 use super::beat::Beaten;
 use super::chain::Read;
 use super::desk::Desk;
+use super::holders::{self, Holders};
 use super::keep::{Disk, Found, Memory, boot_number};
 use super::orders::{self, Wishes};
 use super::readings::{Expected, Gpu, Hardware};
@@ -35,6 +36,9 @@ const SETTLES: u64 = 5_000;
 /// The agent begins anew, as after a crash, at most so often.
 const ANEW: u64 = 60_000;
 
+/// Between two questions to the kubelet.
+const ASKS_KUBELET: u64 = 5_000;
+
 /// Until when one that was not obeyed is waited for before it is told.
 const OBEYS_WITHIN: u64 = 1_000;
 
@@ -55,6 +59,7 @@ pub async fn run(client: Client, settings: Settings, stop: impl Future<Output = 
             () = &mut stop => break,
             Some(read) = agent.reads.join_next() => agent.on_read(read.ok()).await,
             Some(beaten) = agent.beats.join_next() => agent.on_beaten(beaten.ok()),
+            Some(said) = agent.asks.join_next() => agent.on_holders(said.ok()),
             () = wake.notified() => {
                 agent.wake_at.get_or_insert(clock::boot().plus(TOGETHER));
                 continue;
@@ -107,6 +112,12 @@ pub(super) struct Agent {
     pub(super) next_read: BootMillis,
     pub(super) wake_at: Option<BootMillis>,
     pub(super) why_not_heard: Option<String>,
+    /// What the kubelet is asked, one question at a time.
+    pub(super) asks: JoinSet<Result<Holders, String>>,
+    pub(super) next_ask: BootMillis,
+    /// Which pod has which accelerator; nothing while the kubelet does not say.
+    pub(super) holders: Holders,
+    pub(super) why_no_holders: Option<String>,
     /// A newer lease was read too early to be taken: a heartbeat was on its way.
     pub(super) lease_waits: bool,
     pub(super) remarks: Vec<String>,
@@ -171,6 +182,10 @@ impl Agent {
             next_read: now,
             wake_at: None,
             why_not_heard: None,
+            asks: JoinSet::new(),
+            next_ask: now,
+            holders: Holders::new(),
+            why_no_holders: None,
             lease_waits: false,
             remarks: Vec::new(),
             started_with: None,
@@ -190,6 +205,7 @@ impl Agent {
     async fn turn(&mut self) {
         self.tick();
         self.read_on();
+        self.ask_kubelet();
         self.take_desk().await;
         self.look().await;
         self.begin();
@@ -277,6 +293,39 @@ impl Agent {
             }
         }
         self.disk = Disk::new(self.settings.state_dir.clone());
+    }
+
+    fn ask_kubelet(&mut self) {
+        let now = clock::boot();
+        if now < self.next_ask || !self.asks.is_empty() {
+            return;
+        }
+        self.next_ask = now.plus(ASKS_KUBELET);
+        if self.settings.pod_resources.exists() {
+            let socket = self.settings.pod_resources.clone();
+            self.asks.spawn(async move { holders::holders(&socket).await });
+        } else {
+            self.holders.clear();
+        }
+    }
+
+    fn on_holders(&mut self, said: Option<Result<Holders, String>>) {
+        let why = match said {
+            Some(Ok(holders)) => {
+                self.holders = holders;
+                None
+            }
+            // what it said last may be untrue by now
+            Some(Err(why)) => {
+                self.holders.clear();
+                Some(why)
+            }
+            None => return,
+        };
+        if why.is_some() && self.why_no_holders != why {
+            tracing::warn!(node = self.settings.node, why, "the kubelet does not say which pod has which accelerator");
+        }
+        self.why_no_holders = why;
     }
 
     fn leave_desk(&mut self, why: &str) {

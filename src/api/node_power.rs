@@ -143,6 +143,10 @@ pub struct AcceleratorPower {
     pub min_watts: Option<i64>,
     /// The highest limit that it takes, in watts.
     pub max_watts: Option<i64>,
+    /// The pod that has it, as namespace/name, by the kubelet's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub pod: Option<String>,
     /// What does not work, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]

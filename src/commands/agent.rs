@@ -21,6 +21,9 @@ pub struct Agent {
     /// The actuator's Unix socket.
     #[arg(long, default_value = "/run/heliotrope/actuator.sock")]
     socket: PathBuf,
+    /// The kubelet's socket that tells which pod has which accelerators.
+    #[arg(long, default_value = "/var/lib/kubelet/pod-resources/kubelet.sock", value_name = "SOCKET")]
+    pod_resources: PathBuf,
     /// Where it keeps the lease that it has accepted.
     #[arg(long, default_value = "/var/lib/heliotrope-agent")]
     state_dir: PathBuf,
@@ -46,6 +49,7 @@ impl Agent {
         let client = client(self.kubeconfig.as_deref()).await?;
         let settings = Settings {
             socket: self.socket,
+            pod_resources: self.pod_resources,
             state_dir: self.state_dir,
             boot_id_file: self.boot_id_file,
             ..Settings::new(self.node)

@@ -2,6 +2,7 @@
 //! nodes played by kwok. All on loopback, on free ports; everything ends with the [`Testbed`], by process id.
 
 mod assets;
+mod device_plugin;
 mod error;
 mod image;
 mod keys;
@@ -10,6 +11,7 @@ mod ports;
 mod process;
 
 pub use assets::assets;
+pub use device_plugin::DevicePlugin;
 pub use error::Error;
 pub use image::Image;
 pub use node::RealNode;
