@@ -74,13 +74,9 @@ impl RealNode {
             Process::start(program, arguments, &folder.join(log), true)
         };
         let containerd = run(0, "containerd.log")?;
-        let kubelet = match wait(&folder, "containerd", || ctr(&folder, &["version"]).is_ok())
-            .and_then(|()| import(&folder, images))
-            .and_then(|()| run(1, "kubelet.log"))
-        {
-            Ok(kubelet) => kubelet,
-            Err(error) => return Err(error),
-        };
+        wait(&folder, "containerd", || ctr(&folder, &["version"]).is_ok())?;
+        import(&folder, images)?;
+        let kubelet = run(1, "kubelet.log")?;
         let node = Self { name: name.to_owned(), folder, kubelet, containerd, programs, _ports: ports, _only: only };
         node.wait_until_ready(testbed)?;
         Ok(node)
