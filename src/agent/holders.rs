@@ -2,15 +2,13 @@
 //!
 //! Nothing is safe by it: limits of a node are what its lease allows, whoever has its accelerators. It says whose share each is.
 
+use crate::api::labels::GPU;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Endpoint;
 use tonic_prost::ProstCodec;
-
-/// What accelerators are, to the kubelet.
-const RESOURCE: &str = "nvidia.com/gpu";
 
 /// An answer that takes longer is of no use: it is asked again soon.
 const AT_MOST: Duration = Duration::from_secs(2);
@@ -69,7 +67,7 @@ fn by_accelerator(listed: wire::Listed) -> Holders {
     let mut holders = Holders::new();
     for pod in listed.pods {
         let devices = pod.containers.into_iter().flat_map(|container| container.devices);
-        for id in devices.filter(|devices| devices.resource == RESOURCE).flat_map(|devices| devices.ids) {
+        for id in devices.filter(|devices| devices.resource == GPU).flat_map(|devices| devices.ids) {
             // one that is shared in time is given out as UUID::1, UUID::2, ..
             let uuid = id.split("::").next().unwrap_or_default().to_owned();
             holders.insert(uuid, format!("{}/{}", pod.namespace, pod.name));
@@ -107,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_shared_in_time_is_one_accelerator() {
         let devices = |ids: &[&str]| wire::Devices {
-            resource: RESOURCE.to_owned(),
+            resource: GPU.to_owned(),
             ids: ids.iter().map(|id| (*id).to_owned()).collect(),
         };
         let other = wire::Devices { resource: "example.com/nic".to_owned(), ids: vec!["nic-0".to_owned()] };

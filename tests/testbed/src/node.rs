@@ -27,9 +27,24 @@ pub struct RealNode {
     folder: PathBuf,
     kubelet: Process,
     containerd: Process,
-    programs: [(PathBuf, Vec<String>); 2],
+    /// How each of the two was started.
+    programs: [Program; 2],
     _ports: Ports<2>,
     _only: File,
+}
+
+/// A program of the node, as it is started the first time and again.
+#[derive(Debug)]
+struct Program {
+    path: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+}
+
+impl Program {
+    fn start(&self) -> Result<Process, Error> {
+        Process::start(&self.path, &self.arguments, &self.log, true)
+    }
 }
 
 impl RealNode {
@@ -56,10 +71,14 @@ impl RealNode {
         std::fs::write(file("kubelet.yaml"), kubelet_configuration(&folder, ports.numbers).to_string())?;
         let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let programs = [
-            (containerd, vec!["--config".to_owned(), file("containerd.toml")]),
-            (
-                testbed.assets.join("kubelet"),
-                vec![
+            Program {
+                path: containerd,
+                arguments: vec!["--config".to_owned(), file("containerd.toml")],
+                log: folder.join("containerd.log"),
+            },
+            Program {
+                path: testbed.assets.join("kubelet"),
+                arguments: vec![
                     format!("--config={}", file("kubelet.yaml")),
                     format!("--kubeconfig={}", testbed.kubeconfig().display()),
                     format!("--root-dir={}", file("kubelet")),
@@ -67,16 +86,13 @@ impl RealNode {
                     format!("--hostname-override={name}"),
                     format!("--node-labels={}", labels.join(",")),
                 ],
-            ),
+                log: folder.join("kubelet.log"),
+            },
         ];
-        let run = |at: usize, log: &str| {
-            let (program, arguments): &(PathBuf, Vec<String>) = &programs[at];
-            Process::start(program, arguments, &folder.join(log), true)
-        };
-        let containerd = run(0, "containerd.log")?;
+        let containerd = programs[0].start()?;
         wait(&folder, "containerd", || ctr(&folder, &["version"]).is_ok())?;
         import(&folder, images)?;
-        let kubelet = run(1, "kubelet.log")?;
+        let kubelet = programs[1].start()?;
         let node = Self { name: name.to_owned(), folder, kubelet, containerd, programs, _ports: ports, _only: only };
         node.wait_until_ready(testbed)?;
         Ok(node)
@@ -97,8 +113,7 @@ impl RealNode {
     /// Where it can't be started.
     pub fn restart_kubelet(&mut self) -> Result<(), Error> {
         self.kubelet.kill();
-        let (program, arguments) = &self.programs[1];
-        self.kubelet = Process::start(program, arguments, &self.folder.join("kubelet.log"), true)?;
+        self.kubelet = self.programs[1].start()?;
         Ok(())
     }
 
@@ -108,8 +123,7 @@ impl RealNode {
     /// Where it can't be started.
     pub fn restart_containerd(&mut self) -> Result<(), Error> {
         self.containerd.kill();
-        let (program, arguments) = &self.programs[0];
-        self.containerd = Process::start(program, arguments, &self.folder.join("containerd.log"), true)?;
+        self.containerd = self.programs[0].start()?;
         Ok(())
     }
 
