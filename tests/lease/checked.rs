@@ -288,6 +288,42 @@ fn the_checker_tells_of_a_step_that_is_forgotten_where_the_sums_do_not_fit() {
     }
 }
 
+#[test]
+fn a_child_whose_fence_is_gone_comes_back_with_an_older_lease() {
+    let row = |cap, watts| Row { cap: Watts(cap), watts: Watts(watts) };
+    let rows = |high, low| vec![row(1000, high), row(700, low)];
+    let held = Figures { watts: Watts(108), rows: rows(108, 80), floor: Watts(14), safe: Watts(59) };
+    let figures = Figures { watts: Watts(115), rows: rows(133, 107), ..held.clone() };
+    let (beat, cap) = (Beat { instance: 1, number: 9 }, Cap { version: 1, watts: Watts(794) });
+    let life = Millis(60_000);
+    let lease = Lease { sequence: 9, figures: figures.clone(), steps: Vec::new(), life, answers: beat, cap };
+    // while it was fenced at 100, that is what was recorded
+    let reserve = Some(Figures::flat(Watts(100)));
+    let entry = Entry { ceiling: Watts(409), lease: Some(lease), reserve, excess: None };
+    let old = Ledger { sequence: 9, entries: BTreeMap::from([(0, entry)]), accepted: None };
+    let report = Report {
+        beat,
+        acknowledged: 3,
+        accepted: 3,
+        steps_passed: 0,
+        enforced: held.watts,
+        held: Some(held),
+        cap: None,
+        fallen: false,
+    };
+    let (steps, report) = (Vec::new(), Some(report));
+    let child =
+        Child { ceiling: Watts(409), report, is_heard: true, wish: figures, steps, fenced: None, leaves: false };
+    // there is room for what is recorded, and for nothing more
+    let facts = Facts { cap, baseline: Watts(694), unguarded_reboots: 0, released: false, above: None };
+    let children = BTreeMap::from([(0, child)]);
+    let terms = Terms { life, renew_after: 10 };
+    let new = allot(&old, &facts, &children, &[], &terms, Rules::ALL).ledger;
+    assert_eq!(new.entries[&0].lease.as_ref().map(|lease| lease.figures.watts), Some(Watts(100)));
+    let faults = Write { old, new, facts, children }.faults();
+    assert_eq!(faults, []);
+}
+
 /// The rules that the controller's side keeps. Without one of them the checker finds fault with some write.
 #[test]
 fn the_checker_tells_of_each_rule_that_is_not_kept() {

@@ -256,7 +256,11 @@ impl<K: Ord + Clone> Books<'_, K> {
         };
         // What may be written without a look at the sums: no more than the lease before, and no more than is reserved. Steps
         // that have passed are off the reserve; one that is still to come, and is not in the new lease, counts as passed.
-        let free = match entry.reserve.as_ref().filter(|_| self.rules.hold(Rule::RenewalIsNoRaise)) {
+        // It is the reserve as it is recorded that counts: with what an unfenced child says it holds besides, figures lie above
+        // both between two rows, by a watt or two.
+        let recorded = if report.acknowledged == lease.sequence { Some(entry) } else { self.before.entries.get(key) };
+        let recorded = recorded.and_then(|entry| entry.reserve.as_ref());
+        let free = match recorded.filter(|_| self.rules.hold(Rule::RenewalIsNoRaise)) {
             Some(reserve) if !self.is_within(&lease.figures, reserve) => lease.figures.lowest(reserve),
             _ => lease.figures.clone(),
         };
