@@ -29,8 +29,8 @@ pub use grid_signal::{
     Basis, ConfigMapSource, FileSource, GridSignal, GridSignalSpec, GridSignalStatus, Provider, SignalFormat, What,
 };
 pub use llm_workload::{
-    Checkpoint, Flexibility, LLMWorkload, LLMWorkloadSpec, LLMWorkloadStatus, Phase, Replicas, WorkloadClass,
-    WorkloadRef,
+    Checkpoint, CheckpointAsk, Flexibility, LLMWorkload, LLMWorkloadSpec, LLMWorkloadStatus, Phase, Replicas,
+    WorkloadClass, WorkloadRef,
 };
 pub use node_power::{
     AcceleratorPower, CapRow, HeardCap, Heartbeat, LeaseFigures, NodePower, NodePowerSpec, NodePowerStatus,

@@ -160,7 +160,7 @@ fn an_event_on_a_row_leaves_the_other_alone() {
         .iter()
         .filter_map(|action| match action {
             Action::Suspend { id, .. } => Some(&**id),
-            Action::Start { .. } => None,
+            Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
         })
         .collect();
     assert_eq!(stopped, ["uid-one"]);

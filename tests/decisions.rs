@@ -71,7 +71,7 @@ fn decided(snapshot: &Snapshot) -> (World, Cycle) {
 fn stopped(cycle: &Cycle) -> Vec<String> {
     let id = |action: &Action| match action {
         Action::Suspend { id, .. } => Some(id.to_string()),
-        Action::Start { .. } => None,
+        Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
     };
     cycle.actions.iter().filter_map(id).collect()
 }
@@ -79,7 +79,7 @@ fn stopped(cycle: &Cycle) -> Vec<String> {
 fn started(cycle: &Cycle) -> Vec<String> {
     let id = |action: &Action| match action {
         Action::Start { id, .. } => Some(id.to_string()),
-        Action::Suspend { .. } => None,
+        Action::Suspend { .. } | Action::AskForCheckpoint { .. } => None,
     };
     cycle.actions.iter().filter_map(id).collect()
 }

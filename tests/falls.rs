@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use heliotrope::core::admit::{Action, cycle, throttle};
+use heliotrope::core::admit::{Action, Reason, cycle, throttle};
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::{
-    Fixed, Heliotrope, Load, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension, Workload,
+    Asking, Fixed, Heliotrope, Load, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension, Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -42,7 +42,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         arrival: Moment(-since),
         remaining: Seconds::DAY,
         choices: vec![PoolChoice { pool: PoolId(0), load }],
-        running: Some(Running { pool: PoolId(0), since: Moment(-since) }),
+        running: Some(Running::new(PoolId(0), Moment(-since))),
         suspension: Suspension::ForCapOnly,
         stops_later_by: Seconds(*later),
         finish_by: None,
@@ -63,23 +63,118 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
     }
 }
 
+/// What one that is asked for a checkpoint does: writes one after so long, or never.
+type Answers = Option<i64>;
+
 /// Plays it tick by tick: when each was told to stop. What stops draws for as long as it may, and starts no more.
-fn played(mut problem: Problem, until: i64) -> Vec<(String, i64, i64)> {
-    let mut told: Vec<(String, i64, i64)> = Vec::new();
+fn played(problem: Problem, until: i64) -> Vec<(String, i64, i64)> {
+    played_with(problem, until, None).0
+}
+
+/// The same, and when each was asked for a checkpoint first.
+fn played_with(mut problem: Problem, until: i64, answers: Answers) -> (Vec<(String, i64, i64)>, Vec<(String, i64)>) {
+    let (mut told, mut asked): (Vec<(String, i64, i64)>, Vec<(String, i64)>) = (Vec::new(), Vec::new());
+    // as fine as the ticks, so that a plan uses all the time that there is until the fall
+    problem.slot = Seconds(TICK);
     while problem.now.0 <= until {
+        let now = problem.now;
         let decided = cycle(&problem, &Heliotrope, LEAD);
+        problem.previous = Some(decided.plan.clone());
+        let verdict = |id: &str| decided.verdicts.iter().find(|verdict| *verdict.id == *id).unwrap();
         for action in &decided.actions {
-            let Action::Suspend { id, .. } = action else { continue };
-            let at = problem.workloads.iter().position(|workload| workload.id == *id).unwrap();
-            let workload = problem.workloads.remove(at);
-            let gone = problem.now + LEAD + workload.stops_later_by;
-            problem.fixed.push(Fixed { pool: PoolId(0), load: workload.choices[0].load, until: gone });
-            told.push((id.to_string(), problem.now.0, gone.0));
+            let at = |id: &str| problem.workloads.iter().position(|workload| *workload.id == *id).unwrap();
+            match action {
+                Action::AskForCheckpoint { id } => {
+                    let at = at(id);
+                    let running = problem.workloads[at].running.as_mut().unwrap();
+                    let Asking::Within(within) = running.asking else { panic!("{id} is asked twice") };
+                    running.asking = Asking::Asked { until: now + within, within };
+                    asked.push((id.to_string(), now.0));
+                    assert!(matches!(verdict(id).reason, Reason::CheckpointAsked { .. }), "{:?}", verdict(id));
+                }
+                Action::Suspend { id, .. } => {
+                    let workload = problem.workloads.remove(at(id));
+                    let gone = now + LEAD + workload.stops_later_by;
+                    problem.fixed.push(Fixed { pool: PoolId(0), load: workload.choices[0].load, until: gone });
+                    told.push((id.to_string(), now.0, gone.0));
+                }
+                Action::Start { .. } => {}
+            }
         }
-        problem.now = problem.now + Seconds(TICK);
+        problem.now = now + Seconds(TICK);
         problem.fixed.retain(|fixed| fixed.until > problem.now);
+        for workload in &mut problem.workloads {
+            let running = workload.running.as_mut().unwrap();
+            let answered = asked.iter().find(|(id, _)| **id == *workload.id).zip(answers);
+            let answered = answered.map(|((_, at), after)| Moment(at + after)).filter(|at| *at <= problem.now);
+            if let (Some(at), Asking::Asked { within, .. }) = (answered, running.asking) {
+                (running.kept, running.asking) = (at, Asking::Asked { until: at, within });
+            }
+        }
     }
-    told
+    (told, asked)
+}
+
+/// Those that can be asked for a checkpoint, which takes 120 s at most.
+fn that_can_be_asked(mut problem: Problem, which: &[usize]) -> Problem {
+    for i in which {
+        let workload = &mut problem.workloads[*i];
+        workload.suspension = Suspension::ForSupply { cost: Seconds(30) };
+        workload.running.as_mut().unwrap().asking = Asking::Within(Seconds(120));
+    }
+    problem
+}
+
+#[test]
+fn who_has_time_for_a_checkpoint_is_asked_first_and_stopped_when_it_is_written() {
+    // two of three must be gone at 600, so they are told to stop at 560, in the tick in which that is 45 s away; two can be asked
+    let site = || that_can_be_asked(site(&[0; 3], &[4000, 4000, 4000], 600, 1), &[1, 2]);
+    let stops = |answers| {
+        let (told, asked) = played_with(site(), 600, answers);
+        assert_eq!(asked, [("w01".to_owned(), 440), ("w02".to_owned(), 440)], "120 s before");
+        told.into_iter().map(|(id, at, _)| (id, at)).collect::<Vec<_>>()
+    };
+    let both = |at: i64| vec![("w01".to_owned(), at), ("w02".to_owned(), at)];
+    assert_eq!(stops(Some(30)), both(470));
+    assert_eq!(stops(Some(119)), both(560));
+    assert_eq!(stops(None), both(560), "it is not waited for longer than its time");
+}
+
+#[test]
+fn a_cap_that_falls_at_once_waits_for_no_checkpoint() {
+    let (told, asked) = played_with(that_can_be_asked(site(&[0; 2], &[4000; 2], 0, 1), &[0, 1]), 0, Some(30));
+    assert_eq!((told.len(), asked.len()), (1, 0));
+}
+
+#[test]
+fn nobody_is_asked_where_throttling_will_do() {
+    let mut problem = that_can_be_asked(site(&[0; 10], &[600; 10], 150, 7), &(0..10).collect::<Vec<_>>());
+    assert_eq!(played_with(problem.clone(), 0, None).1.len(), 3);
+    problem.pools[0].least = Some(Watts(300));
+    assert_eq!(played_with(problem, 0, None), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn the_least_watt_seconds_are_lost() {
+    // all have run for 4000 s; what they did since their last checkpoint differs, and one writes one when it is told to end
+    let mut problem = that_can_be_asked(site(&[0; 4], &[4000; 4], 0, 1), &[0, 1, 2, 3]);
+    for (workload, since) in problem.workloads.iter_mut().zip([500, 20, 900, 3000]) {
+        let running = workload.running.as_mut().unwrap();
+        (running.kept, running.asking) = (Moment(-since), Asking::No);
+    }
+    problem.workloads[3].running.as_mut().unwrap().asking = Asking::AtTheEnd;
+    let stopped = |problem: &Problem| {
+        let mut ids: Vec<String> = played(problem.clone(), 0).into_iter().map(|(id, ..)| id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(stopped(&problem), ["w00", "w01", "w03"]);
+    // half the watts are half of what is lost, and enough with the two that lose least
+    problem.workloads[2].choices[0].load.watts = Watts(500);
+    assert_eq!(stopped(&problem), ["w01", "w02", "w03"]);
+    problem.workloads[0].priority = 5;
+    problem.workloads[2].choices[0].load.watts = EACH;
+    assert_eq!(stopped(&problem), ["w01", "w02", "w03"], "the lowest priority first");
 }
 
 proptest! {

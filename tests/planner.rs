@@ -130,7 +130,7 @@ fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
                 arrival: Moment(-60 * i64::try_from(i).unwrap()),
                 remaining,
                 choices: (0..2).map(|pool| PoolChoice { pool: PoolId(pool), load }).collect(),
-                running: s.running.map(|pool| Running { pool: PoolId(pool), since: Moment(-3600) }),
+                running: s.running.map(|pool| Running::new(PoolId(pool), Moment(-3600))),
                 suspension: if s.divisible {
                     Suspension::ForSupply { cost: Seconds(30) }
                 } else {
@@ -280,11 +280,12 @@ proptest! {
         let mut after = problem.clone();
         for action in &decided.actions {
             match action {
+                Action::AskForCheckpoint { .. } => {}
                 Action::Suspend { id, .. } => {
                     after.workloads.iter_mut().find(|w| w.id == *id).unwrap().running = None;
                 }
                 Action::Start { id, pool, .. } => {
-                    let running = Some(Running { pool: *pool, since: problem.now });
+                    let running = Some(Running::new(*pool, problem.now));
                     after.workloads.iter_mut().find(|w| w.id == *id).unwrap().running = running;
                 }
             }
@@ -402,7 +403,7 @@ fn when_a_cap_falls_the_checkpointed_stop_first_and_protected_ones_never() {
         .flat_map(|i| {
             let mut w = one(8, None, i == 1);
             w[0].id = format!("w{i}").into();
-            w[0].running = Some(Running { pool: PoolId(i % 2), since: Moment(-3600 * (i as i64 + 1)) });
+            w[0].running = Some(Running::new(PoolId(i % 2), Moment(-3600 * (i as i64 + 1))));
             w
         })
         .collect();
@@ -415,7 +416,7 @@ fn when_a_cap_falls_the_checkpointed_stop_first_and_protected_ones_never() {
         .iter()
         .filter_map(|action| match action {
             Action::Suspend { id, .. } => Some(id.to_string()),
-            Action::Start { .. } => None,
+            Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
         })
         .collect();
     assert_eq!(stopped, ["w0", "w1"]);
@@ -429,7 +430,7 @@ fn a_cap_that_will_fall_within_the_lead_counts_already() {
     cap.update(Moment(30), Moment(4000), |_| Watts(2_000));
     let (tree, pools) = site([cap, steady(6_000), steady(6_000)], 0);
     let mut all = one(8, None, false);
-    all[0].running = Some(Running { pool: PoolId(0), since: Moment(-60) });
+    all[0].running = Some(Running::new(PoolId(0), Moment(-60)));
     let problem = problem(tree, pools, all);
     let stops = |lead| {
         let decided = cycle(&problem, &Heliotrope, Seconds(lead));

@@ -190,7 +190,7 @@ fn a_fault_of_one_workload_leaves_the_others_alone() {
 #[test]
 fn what_goes_on_under_a_cap_that_falls_is_no_fault_of_the_plan() {
     let mut one = workload(0, 10 * HOUR, None);
-    one.running = Some(Running { pool: PoolId(0), since: NOW - Seconds(60) });
+    one.running = Some(Running::new(PoolId(0), NOW - Seconds(60)));
     let mut problem = problem(vec![one]);
     let specs = problem.tree.iter().map(|(_, domain)| {
         let mut spec = domain.spec.clone();

@@ -10,8 +10,14 @@ pub const EXPECTED_DURATION: &str = "heliotrope.dev/expected-duration";
 pub const MAX_DELAY: &str = "heliotrope.dev/max-delay";
 /// On a Job: by when it must be finished, in RFC 3339.
 pub const DEADLINE: &str = "heliotrope.dev/deadline";
-/// On a Job: it writes checkpoints: how often, and what stopping and coming back takes, as `10m/30s`.
+/// On a Job: it writes checkpoints: how often, and what stopping and coming back takes, as `10m/30s`; and how to ask
+/// for one, as `10m/30s/signal` or `10m/30s/annotation/2m`.
 pub const CHECKPOINT: &str = "heliotrope.dev/checkpoint";
+/// On a Job, ours: when it was asked for a checkpoint, in RFC 3339, where it says that it can be asked.
+pub const CHECKPOINT_ASKED: &str = "heliotrope.dev/checkpoint-asked";
+/// On a Job, by its own code: when its last checkpoint was whole, in RFC 3339; not before the time of the request that it
+/// answers.
+pub const CHECKPOINTED_AT: &str = "heliotrope.dev/checkpointed-at";
 /// On a Job: its class, as `FineTuning`.
 pub const CLASS: &str = "heliotrope.dev/class";
 /// On a Job: the AcceleratorProfile to count with.

@@ -182,6 +182,8 @@ pub struct Replicas {
 /// What stopping and starting costs.
 #[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.askWithinSeconds) || (has(self.ask) && self.ask == 'Annotation')")
+    .message("askWithinSeconds is for ask: Annotation: with Signal the pods' grace is the time"))]
 pub struct Checkpoint {
     /// How often it writes one, in seconds.
     #[schemars(range(min = 1, max = LONGEST_INTERVAL))]
@@ -189,6 +191,26 @@ pub struct Checkpoint {
     /// What writing one and coming back takes, in seconds.
     #[schemars(range(min = 0, max = LONGEST_COST))]
     pub cost_seconds: i64,
+    /// How it is asked for one before it is suspended. Left out: Never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask: Option<CheckpointAsk>,
+    /// How long it is waited for once it was asked, in seconds; costSeconds if left out. A cap that falls sooner is kept first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LONGEST_COST))]
+    pub ask_within_seconds: Option<i64>,
+}
+
+/// How a workload is asked for a checkpoint.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CheckpointAsk {
+    /// It can't be asked: what it did since its last one is lost.
+    #[default]
+    Never,
+    /// Its pods write one when they are told to end (SIGTERM), within their terminationGracePeriodSeconds.
+    Signal,
+    /// By the annotation heliotrope.dev/checkpoint-asked on its Job, a time; its code answers with
+    /// heliotrope.dev/checkpointed-at, a time that is not before it.
+    Annotation,
 }
 
 /// Where a workload stands.

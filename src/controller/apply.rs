@@ -19,7 +19,7 @@ use super::world::{Item, State};
 use crate::api::{CurtailmentEvent, Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
 use crate::core::plan::Load;
 use crate::units::Moment;
-use crate::workloads::job;
+use crate::workloads::{checkpoint, job};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -151,10 +151,22 @@ pub fn next_ledger(ledger: &Ledger, released: &[String], granted: Vec<Grant>) ->
 /// How it ended otherwise.
 pub async fn suspend(client: &Client, item: &Item, now: Moment) -> Result<(), CallError> {
     let (api, name) = job_api(client, item);
-    let note = item.spec().checkpoint.and_then(|checkpoint| job::note_of_done(&item.job, checkpoint, now));
+    let note = item.spec().checkpoint.and_then(|checkpoint| checkpoint::note_of_done(&item.job, checkpoint, now));
     let annotations: BTreeMap<&str, String> = note.into_iter().map(|note| (labels::DONE, note)).collect();
     let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}, "spec": {"suspend": true}}));
     call(format!("suspend {}", item.name()), api.patch(&name, &PatchParams::default(), &patch)).await?;
+    Ok(())
+}
+
+/// Asks a Job for a checkpoint.
+///
+/// # Errors
+/// How it ended otherwise.
+pub async fn ask_for_checkpoint(client: &Client, item: &Item, now: Moment) -> Result<(), CallError> {
+    let (api, name) = job_api(client, item);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {labels::CHECKPOINT_ASKED: now.to_string()}}}));
+    let what = format!("ask {} for a checkpoint", item.name());
+    call(what, api.patch(&name, &PatchParams::default(), &patch)).await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What of a decision is to be done, and in which order: stops first, then for each root one change of its ledger.
 
-use super::apply::{CallError, Changes, Outcome, Start, commit, grant, suspend};
+use super::apply::{CallError, Changes, Outcome, Start, ask_for_checkpoint, commit, grant, suspend};
 use super::snapshot::Cause;
 use super::snapshot::Snapshot;
 use super::turns::AT_ONCE;
@@ -66,6 +66,13 @@ pub async fn enforce(
     });
     let calls: Vec<_> = stops.collect();
     let mut done: Vec<Result<(), CallError>> = futures::stream::iter(calls).buffer_unordered(AT_ONCE).collect().await;
+    let asked = decided.actions.iter().filter_map(|action| match action {
+        Action::AskForCheckpoint { id } => world.item(id),
+        Action::Start { .. } | Action::Suspend { .. } => None,
+    });
+    let asked = asked.filter(|item| item.pool.is_some_and(|pool| world.site.is_enforced(pool)));
+    let asked: Vec<_> = asked.map(|item| ask_for_checkpoint(client, item, snapshot.now)).collect();
+    done.extend(futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
     let mut told = Vec::new();
     match tokio::time::timeout(COMMIT, commits(client, snapshot, world, decided, pace, &mut told)).await {
         Ok(()) => pace.most = (pace.most * 2).min(Pace::MOST),
@@ -112,7 +119,7 @@ fn stops<'a>(snapshot: &'a Snapshot, world: &'a World, decided: &'a Cycle) -> im
     let unadmitted = world.items.iter().filter(|item| item.state == State::Unadmitted);
     let stopped = decided.actions.iter().filter_map(|action| match action {
         Action::Suspend { id, .. } => world.item(id),
-        Action::Start { .. } => None,
+        Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
     });
     let is_stranded = |item: &&Item| {
         let held = snapshot.held_back.get(&item.uid);

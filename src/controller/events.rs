@@ -11,6 +11,9 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc::{Sender, channel};
 
+/// The name of a reason that is news though the phase stays.
+const CHECKPOINT_ASKED: &str = "CheckpointAsked";
+
 /// Events that may wait to be sent; what comes on top is dropped.
 const WAITING: usize = 1024;
 
@@ -29,10 +32,11 @@ pub struct Told {
 #[must_use]
 pub fn of_workload(old: Option<&LLMWorkloadStatus>, new: &LLMWorkloadStatus) -> Option<Told> {
     let phase = new.phase?;
-    let failed = |reason: &str| [Cause::StartRefused, Cause::Unschedulable].iter().any(|cause| cause.name() == reason);
-    let has_failed = new.reason.as_deref().is_some_and(failed);
+    let reason = new.reason.as_deref().unwrap_or_default();
+    let has_failed = [Cause::StartRefused, Cause::Unschedulable].iter().any(|cause| cause.name() == reason);
     let before = old.filter(|old| old.phase == Some(phase));
-    if before.is_some_and(|old| !has_failed || old.reason == new.reason) {
+    let is_news = has_failed || reason == CHECKPOINT_ASKED;
+    if before.is_some_and(|old| !is_news || old.reason == new.reason) {
         return None;
     }
     Some(Told {
@@ -132,6 +136,7 @@ impl Events {
 mod tests {
     use super::*;
     use crate::api::conditions;
+    use crate::core::admit::Reason;
     use crate::units::Moment;
 
     fn status(phase: Phase, reason: &str) -> LLMWorkloadStatus {
@@ -155,6 +160,10 @@ mod tests {
         let failed = status(Phase::Pending, "StartRefused");
         assert!(of_workload(Some(&waits), &failed).unwrap().is_warning, "a start that fails is news in any phase");
         assert_eq!(of_workload(Some(&failed), &failed), None);
+        let then = Box::new(Reason::Running);
+        let name = Reason::CheckpointAsked { until: Moment(0), then }.name();
+        let asked = of_workload(Some(&status(Phase::Running, "Running")), &status(Phase::Running, name)).unwrap();
+        assert!(!asked.is_warning && asked.reason == name);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::world::{Item, State, World};
 use crate::api::conditions::{self, ACCEPTED, ADMITTED};
 use crate::api::{LLMWorkloadStatus, Phase};
 use crate::units::Seconds;
+use crate::workloads::checkpoint;
 
 /// Adds it.
 #[must_use]
@@ -34,7 +35,7 @@ pub fn remarked(
         let granted = item.grant.is_some();
         conditions::set(&mut status.conditions, ADMITTED, granted, reason, &message, generation, now);
     }
-    if let Some(note) = of_profile(snapshot, world, item) {
+    if let Some(note) = of_profile(snapshot, world, item).or_else(|| of_grace(item)) {
         conditions::set(&mut status.conditions, ACCEPTED, true, "AcceptedWithNotes", &note, generation, now);
     }
     status
@@ -57,6 +58,16 @@ fn held_back(status: &mut LLMWorkloadStatus, item: &Item, held: &HeldBack) -> Op
         status.waiting_until = Some(at.clone());
     }
     Some((held.cause.name(), format!("{}; it is tried again at {at}", held.why)))
+}
+
+/// A checkpoint that is to be written within a grace that is too short for it.
+fn of_grace(item: &Item) -> Option<String> {
+    let checkpoint = item.spec().checkpoint?;
+    let grace = checkpoint::short_grace(&item.job, checkpoint)?;
+    Some(format!(
+        "checkpoint.ask is Signal, and its pods have {grace} to end (terminationGracePeriodSeconds), less than costSeconds {}:          what it did since its last checkpoint counts as lost",
+        checkpoint.cost_seconds
+    ))
 }
 
 /// A profile that is asked for and is not counted with.

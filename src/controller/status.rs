@@ -108,7 +108,8 @@ fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool, before: Option<P
         }
         (State::InDoubt, _) => plain(Phase::Starting, "Starting", "its watts are granted"),
         (State::Running, Some(reason)) if !matches!(reason, Reason::Running) => {
-            let phase = if enforced { Phase::Suspending } else { Phase::Running };
+            let goes_on = !enforced || matches!(reason, Reason::CheckpointAsked { .. });
+            let phase = if goes_on { Phase::Running } else { Phase::Suspending };
             (phase, reason.name().to_owned(), format!("{would}{reason}"))
         }
         (State::Running, _) => plain(Phase::Running, "Running", "it runs"),

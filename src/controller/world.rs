@@ -8,6 +8,7 @@ use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
 use crate::core::admit::throttle;
 use crate::core::plan::{Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
 use crate::units::{Moment, Seconds, Watts};
+use crate::workloads::checkpoint;
 use crate::workloads::job::{self, End};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -383,13 +384,21 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
     let arrival = created.unwrap_or(now);
     let unknown = i64::from(config.default_expected_duration_seconds);
     // what has no checkpoint begins anew after a stop
-    let done = spec.checkpoint.map_or(Seconds::ZERO, |_| job::done(&item.job));
+    let done = spec.checkpoint.map_or(Seconds::ZERO, |_| checkpoint::done(&item.job));
     let whole = Seconds(spec.expected_duration_seconds.unwrap_or(unknown).max(1));
     let expected = (whole - done).max(Seconds(1));
     let running = item
         .pool
         .filter(|_| item.state == State::Running)
-        .map(|pool| Running { pool: PoolId(pool), since: started.unwrap_or(now).min(now) });
+        .map(|pool| Running::new(PoolId(pool), started.unwrap_or(now).min(now)))
+        .map(|run| match spec.checkpoint {
+            Some(checkpoint) => Running {
+                kept: checkpoint::kept(&item.job, checkpoint, run.since, now),
+                asking: checkpoint::asking(&item.job, checkpoint, run.since, now),
+                ..run
+            },
+            None => run,
+        });
     let remaining = match running {
         // what outlives its expected duration is taken to need half as long again as it has run, and a slot at least
         Some(running) => {

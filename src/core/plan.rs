@@ -17,6 +17,6 @@ pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
 pub use policy::{POLICIES, Policy, RunNow, by_name};
 pub use problem::{
-    Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Supply, Suspension, Why, Workload,
-    WorkloadId,
+    Asking, Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Supply, Suspension, Why,
+    Workload, WorkloadId,
 };

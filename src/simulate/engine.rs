@@ -137,7 +137,7 @@ impl<'a> Engine<'a> {
     fn problem(&self, now: Moment, active: &[usize], thorough: bool) -> (Problem, Vec<usize>) {
         let mut order = active.to_vec();
         order.sort_by(|a, b| self.jobs[*a].job.id.cmp(&self.jobs[*b].job.id));
-        let workloads = order.iter().map(|i| self.workload(&self.jobs[*i])).collect();
+        let workloads = order.iter().map(|i| self.workload(&self.jobs[*i], now)).collect();
         let until = now + Seconds(7 * Seconds::DAY.0); // longer than any wait: nothing is planned on what lies beyond
         let known = |actual: &Steps<i64>| match self.setup.forecast {
             Forecast::Perfect => actual.clone(),
@@ -161,7 +161,7 @@ impl<'a> Engine<'a> {
         (problem, order)
     }
 
-    fn workload(&self, progress: &Progress<'_>) -> Workload {
+    fn workload(&self, progress: &Progress<'_>, now: Moment) -> Workload {
         let job = progress.job;
         let done = job.length - progress.left;
         // who outlives what is believed is believed to need one slot more
@@ -181,7 +181,11 @@ impl<'a> Engine<'a> {
             arrival: job.arrival,
             remaining,
             choices,
-            running: progress.running,
+            // here a stop loses what its checkpoint costs, and nothing else that it did, where it has one
+            running: progress.running.map(|run| match job.suspension {
+                Suspension::ForSupply { .. } => Running { kept: now, ..run },
+                Suspension::ForCapOnly | Suspension::Never => run,
+            }),
             suspension: job.suspension,
             stops_later_by: Seconds::ZERO,
             finish_by: job.finish_by,
@@ -198,6 +202,7 @@ impl<'a> Engine<'a> {
         let which = |id: &str| order.iter().copied().find(|i| *self.setup.jobs[*i].id == *id);
         for action in &decided.actions {
             match action {
+                Action::AskForCheckpoint { .. } => {} // in virtual time stopping is done at once
                 Action::Suspend { id, .. } => {
                     if let Some(progress) = which(id).map(|i| &mut self.jobs[i]) {
                         progress.running = None;
@@ -209,7 +214,7 @@ impl<'a> Engine<'a> {
                 }
                 Action::Start { id, pool, .. } => {
                     if let Some(progress) = which(id).map(|i| &mut self.jobs[i]) {
-                        progress.running = Some(Running { pool: *pool, since: now });
+                        progress.running = Some(Running::new(*pool, now));
                         progress.runs.push((*pool, now, now));
                     }
                 }

@@ -1,7 +1,7 @@
 //! `batch/v1` Jobs.
 
 use crate::api::llm_workload::{LONGEST, LONGEST_COST, LONGEST_INTERVAL, LONGEST_NAME};
-use crate::api::{Checkpoint, LLMWorkload, LLMWorkloadSpec, WorkloadClass, WorkloadRef, labels};
+use crate::api::{Checkpoint, CheckpointAsk, LLMWorkload, LLMWorkloadSpec, WorkloadClass, WorkloadRef, labels};
 use crate::units::{Moment, Seconds};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
@@ -64,11 +64,17 @@ pub fn pods(job: &Job) -> u32 {
 /// The grace period of a pod that says nothing, in seconds: Kubernetes' own. What counts with it is in `stopLeadSeconds`.
 const USUAL_GRACE: i64 = 30;
 
-/// How much longer than usual its pods may go on once they are told to end; to whole half minutes, so that few differ.
+/// How long its pods may go on once they are told to end.
+#[must_use]
+pub fn grace(job: &Job) -> Seconds {
+    let template = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    Seconds(template.and_then(|pod| pod.termination_grace_period_seconds).unwrap_or(USUAL_GRACE))
+}
+
+/// How much longer than usual that is; to whole half minutes, so that few differ.
 #[must_use]
 pub fn grace_beyond_usual(job: &Job) -> Seconds {
-    let template = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    template.and_then(|pod| pod.termination_grace_period_seconds).map_or(Seconds::ZERO, beyond_usual)
+    beyond_usual(grace(job).0)
 }
 
 /// What of a grace period, in seconds, is beyond the usual.
@@ -229,10 +235,23 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
         Ok(())
     });
     read(labels::CHECKPOINT, &mut |text| {
-        let (interval, cost) = text.split_once('/').ok_or("write interval/cost, as 10m/30s")?;
-        let interval_seconds = seconds(interval, 1, LONGEST_INTERVAL)?;
-        let cost_seconds = seconds(cost, 0, LONGEST_COST)?;
-        spec.checkpoint = Some(Checkpoint { interval_seconds, cost_seconds });
+        let parts: Vec<&str> = text.split('/').collect();
+        let (interval, cost, how) = match parts[..] {
+            [interval, cost, ref how @ ..] if how.len() <= 2 => (interval, cost, how),
+            _ => return Err("write interval/cost, as 10m/30s, and how to ask for one, as 10m/30s/signal".to_owned()),
+        };
+        let (ask, within) = match how {
+            [] => (None, None),
+            ["signal"] => (Some(CheckpointAsk::Signal), None),
+            ["annotation", within @ ..] => (Some(CheckpointAsk::Annotation), within.first()),
+            _ => return Err(format!("`{}`: write signal, or annotation, or annotation/2m", how.join("/"))),
+        };
+        spec.checkpoint = Some(Checkpoint {
+            interval_seconds: seconds(interval, 1, LONGEST_INTERVAL)?,
+            cost_seconds: seconds(cost, 0, LONGEST_COST)?,
+            ask,
+            ask_within_seconds: within.map(|within| seconds(within, 1, LONGEST_COST)).transpose()?,
+        });
         Ok(())
     });
     read(labels::CLASS, &mut |text| {
@@ -271,32 +290,6 @@ pub fn is_managed(job: &Job, namespace_is: bool) -> bool {
 
 fn label<'a>(job: &'a Job, key: &str) -> Option<&'a str> {
     job.metadata.labels.as_ref()?.get(key).map(String::as_str)
-}
-
-/// Work that is behind its last checkpoint, by our own note; nothing where there is none.
-#[must_use]
-pub fn done(job: &Job) -> Seconds {
-    noted(job).map_or(Seconds::ZERO, |(done, _)| done)
-}
-
-/// The note of [`done`] with the run that began at `started` added, up to the last whole interval of its checkpoints. A run
-/// is added once, however often it is noted.
-#[must_use]
-pub fn note_of_done(job: &Job, checkpoint: Checkpoint, now: Moment) -> Option<String> {
-    let (_, started) = times(job);
-    let started = started?;
-    let (before, last) = noted(job).unwrap_or((Seconds::ZERO, Moment(i64::MIN)));
-    if started <= last {
-        return None;
-    }
-    let ran = (now - started).0.max(0);
-    let kept = ran - ran % checkpoint.interval_seconds.max(1);
-    Some(format!("{}@{}", before.0.saturating_add(kept), started.0))
-}
-
-fn noted(job: &Job) -> Option<(Seconds, Moment)> {
-    let (done, started) = job.metadata.annotations.as_ref()?.get(labels::DONE)?.split_once('@')?;
-    Some((Seconds(done.parse().ok().filter(|done| *done >= 0)?), Moment(started.parse().ok()?)))
 }
 
 /// Does a person want this Job left alone, whatever else says that it is ours?
@@ -395,7 +388,22 @@ mod tests {
         let (workload_of, errors) = workload(&job(said));
         assert_eq!(errors, []);
         assert_eq!(workload_of.spec.expected_duration_seconds, Some(9000));
-        assert_eq!(workload_of.spec.checkpoint, Some(Checkpoint { interval_seconds: 600, cost_seconds: 30 }));
+        assert_eq!(
+            workload_of.spec.checkpoint,
+            Some(Checkpoint { interval_seconds: 600, cost_seconds: 30, ..Checkpoint::default() })
+        );
+        let asked = |text: &str| {
+            let (made, errors) = workload(&job(json!({"/metadata/annotations": {"heliotrope.dev/checkpoint": text}})));
+            let said = made.spec.checkpoint.map(|checkpoint| (checkpoint.ask, checkpoint.ask_within_seconds));
+            said.ok_or_else(|| errors[0].to_string())
+        };
+        assert_eq!(asked("10m/30s/signal"), Ok((Some(CheckpointAsk::Signal), None)));
+        assert_eq!(asked("10m/30s/annotation"), Ok((Some(CheckpointAsk::Annotation), None)));
+        assert_eq!(asked("10m/30s/annotation/2m"), Ok((Some(CheckpointAsk::Annotation), Some(120))));
+        for wrong in ["10m/30s/2m", "10m/30s/signal/2m", "10m/30s/annotation/2m/1", "10m/30s/annotation/0s"] {
+            let told = asked(wrong).unwrap_err();
+            assert!(told.starts_with("annotation heliotrope.dev/checkpoint: "), "{told}");
+        }
         let wrong = json!({"/metadata/annotations": {
             "heliotrope.dev/expected-duration": "long", "heliotrope.dev/deadline": "soon",
             "heliotrope.dev/checkpoint": "10m", "heliotrope.dev/class": "Dreaming"}});
@@ -438,22 +446,6 @@ mod tests {
         let no = json!({"/metadata/labels": {"heliotrope.dev/managed": "false"}});
         assert!(is_exempt(&job(no.clone())) && !is_managed(&job(no), true));
         assert!(!is_exempt(&job(json!({}))));
-    }
-
-    #[test]
-    fn work_behind_a_checkpoint_is_noted_once_for_each_run() {
-        let start = jiff::Timestamp::from_second(1_000_000).unwrap().to_string();
-        let checkpoint = Checkpoint { interval_seconds: 600, cost_seconds: 30 };
-        let mut job = job(json!({"/status": {"startTime": start}}));
-        let note = note_of_done(&job, checkpoint, Moment(1_000_000 + 3599)).unwrap();
-        assert_eq!(note, "3000@1000000");
-        job.metadata.annotations = Some(BTreeMap::from([(labels::DONE.to_owned(), note)]));
-        assert_eq!(done(&job), Seconds(3000));
-        assert_eq!(note_of_done(&job, checkpoint, Moment(1_000_000 + 9999)), None, "the same run again");
-        job.status.as_mut().unwrap().start_time = Some(Time(jiff::Timestamp::from_second(2_000_000).unwrap()));
-        assert_eq!(note_of_done(&job, checkpoint, Moment(2_000_600)).unwrap(), "3600@2000000");
-        job.metadata.annotations = Some(BTreeMap::from([(labels::DONE.to_owned(), "much@x".to_owned())]));
-        assert_eq!(done(&job), Seconds::ZERO);
     }
 
     #[test]

@@ -138,6 +138,9 @@ fn llm_workloads(cases: &mut Cases) {
         kind,
         json!({"deadline": "2026-12-01T00:00:00Z", "checkpoint": {"intervalSeconds": 600, "costSeconds": 30}}),
     );
+    let checkpoint = |ask: &str| json!({"checkpoint": {"intervalSeconds": 600, "costSeconds": 30, "ask": ask, "askWithinSeconds": 60}});
+    cases.accepted(kind, checkpoint("Annotation"));
+    cases.refused(kind, checkpoint("Signal"), "askWithinSeconds is for ask: Annotation");
     cases.refused(kind, job("apps/v1", "Deployment"), "workloadRef must name a batch/v1 Job");
     cases.refused(
         kind,

@@ -28,6 +28,11 @@ pub fn stop(world: &World, leases: &Leases, decided: &mut Cycle) {
     decided.actions.retain(|action| match action {
         Action::Start { pool, .. } => above(*pool).is_none(),
         Action::Suspend { .. } => true,
+        // of what is about to be stopped here nobody is asked first
+        Action::AskForCheckpoint { id } => {
+            let running = world.problem.workload(id).and_then(|workload| workload.running);
+            running.is_none_or(|running| above(running.pool).is_none())
+        }
     });
     for (workload, verdict) in world.problem.workloads.iter().zip(&mut decided.verdicts) {
         let Some((domain, over)) = workload.running.and_then(|running| above(running.pool)) else { continue };

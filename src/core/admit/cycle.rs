@@ -1,11 +1,12 @@
 //! One cycle: stop what must stop, plan, start what may start, and give everyone a reason.
 
 use super::reason::{Reason, Verdict};
-use super::victims::victims;
+use super::victims::{Victims, victims};
 use crate::core::domain::DomainId;
 use crate::core::plan::checker::{Note, check};
 use crate::core::plan::{
-    Entry, Fixed, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Shortage, Workload, WorkloadId,
+    Asking, Entry, Fixed, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Shortage, Workload,
+    WorkloadId,
 };
 use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
 use std::collections::BTreeMap;
@@ -22,6 +23,11 @@ pub enum Action {
         pool: PoolId,
         /// What it adds there.
         load: Load,
+    },
+    /// Ask a workload for a checkpoint: it goes on until it has written one, and is stopped then.
+    AskForCheckpoint {
+        /// Which.
+        id: WorkloadId,
     },
     /// Stop a workload and keep its place. Its watts stay committed until it is seen to be gone.
     Suspend {
@@ -77,9 +83,24 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     let domains = problem.tree.iter().map(|(domain, _)| figures(problem, &now, &idle, domain)).collect();
 
     // 2. Who must stop for a cap. From here on they wait, and their watts are gone after the lead.
+    //    Who has time to write a checkpoint is asked first, and goes on meanwhile.
     let mut stopped: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
+    let mut asked: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
+    let mut asks = Vec::new();
     let mut after = problem.clone();
-    for (i, reason) in victims(problem, stop_lead) {
+    let Victims { mut stop, ask } = victims(problem, stop_lead);
+    let mut has_time = |workload: &Workload, then: Reason| match waits_for_checkpoint(problem.now, workload) {
+        Some((until, is_new)) => {
+            asks.extend(is_new.then(|| Action::AskForCheckpoint { id: workload.id.clone() }));
+            asked.insert(workload.id.clone(), Reason::CheckpointAsked { until, then: Box::new(then) });
+            None
+        }
+        None => Some(then),
+    };
+    for (i, then) in ask {
+        stop.extend(has_time(&problem.workloads[i], then).map(|reason| (i, reason)));
+    }
+    for (i, reason) in stop {
         let workload = &mut after.workloads[i];
         if let Some((pool, load)) = running_load(workload) {
             after.fixed.push(Fixed { pool, load, until: problem.now + stop_lead + workload.stops_later_by });
@@ -105,8 +126,14 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         if entry.run_at(problem.now).is_some() || !stands(&workload.id) {
             continue;
         }
+        // It would draw that long anyway, beside those that are stopping now and draw that long too.
+        let gone = problem.now + stop_lead + workload.stops_later_by;
+        if stop_lead > Seconds::ZERO && entry.runs.first().is_some_and(|run| run.pool == pool && run.start <= gone) {
+            continue;
+        }
         let saves_permille = saving(&after, workload, entry);
-        stopped.insert(workload.id.clone(), Reason::PausedForSupply { saves_permille });
+        let Some(reason) = has_time(workload, Reason::PausedForSupply { saves_permille }) else { continue };
+        stopped.insert(workload.id.clone(), reason);
         if stop_lead == Seconds::ZERO {
             now.remove(pool, load, problem.now, Moment::FAR_FUTURE);
         }
@@ -161,7 +188,8 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         .zip(&plan.entries)
         .map(|((original, workload), entry)| {
             let start = started.iter().find(|(id, _, _)| *id == workload.id);
-            let reason = match (stopped.get(&workload.id), start, original.running) {
+            let ends = stopped.get(&workload.id).or_else(|| asked.get(&workload.id));
+            let reason = match (ends, start, original.running) {
                 (Some(reason), _, _) => reason.clone(),
                 (None, Some(_), _) => Reason::Starting,
                 (None, None, Some(_)) => Reason::Running,
@@ -175,7 +203,17 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         .collect();
     let suspensions = stopped.into_iter().map(|(id, reason)| Action::Suspend { id, reason });
     let starts = started.into_iter().map(|(id, pool, load)| Action::Start { id, pool, load });
-    Cycle { plan, actions: suspensions.chain(starts).collect(), verdicts, domains, refused }
+    Cycle { plan, actions: suspensions.chain(asks).chain(starts).collect(), verdicts, domains, refused }
+}
+
+/// Until when a workload that is to stop is waited for, so that it writes a checkpoint, and whether it is yet to be asked; none
+/// where it can't be asked, has answered, or has taken too long.
+fn waits_for_checkpoint(now: Moment, workload: &Workload) -> Option<(Moment, bool)> {
+    match workload.running?.asking {
+        Asking::Within(within) => Some((now + within, true)),
+        Asking::Asked { until, .. } if until > now => Some((until, false)),
+        Asking::Asked { .. } | Asking::AtTheEnd | Asking::No => None,
+    }
 }
 
 /// What else than watts and accelerators keeps a load out of a pool now. Takes its places there where nothing does.

@@ -70,6 +70,13 @@ pub enum Reason {
         /// The cap it must come under.
         cap: Watts,
     },
+    /// It is to stop, and was asked for a checkpoint first.
+    CheckpointAsked {
+        /// Until when it is waited for.
+        until: Moment,
+        /// Why it is to stop then.
+        then: Box<Reason>,
+    },
     /// It was stopped until supply is cheaper or greener.
     PausedForSupply {
         /// What waiting saves of its cost, in thousandths.
@@ -100,6 +107,7 @@ impl Reason {
             Self::GreenerSupplyLater { .. } => "GreenerSupplyLater",
             Self::RoomIsPromised { .. } => "RoomIsPromised",
             Self::CapFell { .. } => "CapFell",
+            Self::CheckpointAsked { .. } => "CheckpointAsked",
             Self::PausedForSupply { .. } => "PausedForSupply",
             Self::FitsNowhere { .. } => "FitsNowhere",
             Self::NoSuchAccelerator => "NoSuchAccelerator",
@@ -137,6 +145,9 @@ impl std::fmt::Display for Reason {
             }
             Self::CapFell { domain, committed, cap } => {
                 write!(f, "stopped to keep {domain} under {cap} ({committed} were committed)")
+            }
+            Self::CheckpointAsked { until, then } => {
+                write!(f, "was asked for a checkpoint, and is waited for until {until}; then {then}")
             }
             Self::PausedForSupply { saves_permille: 0 } => f.write_str("paused so that others keep their deadlines"),
             Self::PausedForSupply { saves_permille } => {

@@ -1,10 +1,19 @@
 //! Who must stop because a cap has fallen, or is about to.
 
-use super::Reason;
+use super::{Reason, throttle};
 use crate::core::domain::DomainId;
-use crate::core::plan::{Ledger, Problem, Suspension, Workload};
+use crate::core::plan::{Asking, Ledger, Problem, Running, Suspension, Workload};
 use crate::units::{Seconds, Watts};
 use std::collections::BTreeSet;
+
+/// Who is to stop, and who is to write a checkpoint first.
+#[derive(Debug, Default)]
+pub(super) struct Victims {
+    /// To be stopped now.
+    pub stop: Vec<(usize, Reason)>,
+    /// To be stopped as soon as they have written a checkpoint: there is time for it.
+    pub ask: Vec<(usize, Reason)>,
+}
 
 /// The workloads to stop, each with its reason, so that within `lead` every domain is under the lowest cap that it
 /// has in that time. As few and as cheap ones as a greedy choice finds; protected ones never.
@@ -13,16 +22,41 @@ use std::collections::BTreeSet;
 ///
 /// Some take longer to stop than `lead`. They are asked sooner, at the end of their own lead; whoever would then do instead and
 /// stops more quickly is not stopped yet, but found again in time.
-pub(super) fn victims(problem: &Problem, lead: Seconds) -> Vec<(usize, Reason)> {
-    let own = |i: usize| lead + problem.workloads[i].stops_later_by;
+///
+/// Those that can be asked for a checkpoint are asked sooner still, by what that may take: whoever is found only in that longer
+/// time goes on until it has written one. Where throttling would do by then, nobody is asked.
+pub(super) fn victims(problem: &Problem, lead: Seconds) -> Victims {
+    let lead_of = |i: usize| lead + problem.workloads[i].stops_later_by;
+    let stop = by_leads(problem, lead, &[], &lead_of);
+    let patience = |i: usize| match problem.workloads[i].running.map(|running| running.asking) {
+        Some(Asking::Within(within) | Asking::Asked { within, .. }) => within,
+        _ => Seconds::ZERO,
+    };
+    let longest = (0..problem.workloads.len()).map(patience).max().unwrap_or(Seconds::ZERO);
+    if longest == Seconds::ZERO {
+        return Victims { stop, ask: Vec::new() };
+    }
+    let mut later = problem.clone();
+    throttle(&mut later, lead + longest);
+    let ask = by_leads(&later, lead, &stop, &|i| lead_of(i) + patience(i));
+    Victims { stop, ask }
+}
+
+/// The workloads to stop besides those `before`, where each must be told by its own lead before a cap falls.
+fn by_leads(
+    problem: &Problem,
+    lead: Seconds,
+    before: &[(usize, Reason)],
+    own: &dyn Fn(usize) -> Seconds,
+) -> Vec<(usize, Reason)> {
     let running = (0..problem.workloads.len()).filter(|i| problem.workloads[*i].running.is_some());
     let leads: BTreeSet<Seconds> = running.map(own).chain([lead]).collect();
-    let mut stopped: Vec<(usize, Reason)> = Vec::new();
+    let mut stopped = before.to_vec();
     for window in leads {
         let found = within(problem, window, &stopped, &|i| own(i) > window);
         stopped.extend(found.into_iter().filter(|(i, _)| own(*i) >= window));
     }
-    stopped
+    stopped.split_off(before.len())
 }
 
 /// The workloads to stop besides those `before`, so that at the end of `lead` every domain is under the lowest cap that it has
@@ -99,15 +133,20 @@ fn draws_through(problem: &Problem, workload: &Workload, domain: DomainId) -> bo
     workload.running.is_some_and(|running| problem.tree.chain(problem.pool(running.pool).domain).any(|id| id == domain))
 }
 
-/// What stopping costs: who declared a checkpoint first, the lowest priority first, then the least watt-seconds lost.
-/// Without figures on checkpoints all work since the start of the run is taken as lost.
+/// What stopping costs: who declared a checkpoint first, the lowest priority first, who was asked for one already, then the least
+/// watt-seconds lost: what it did since its last checkpoint, and what stopping and coming back takes.
 fn loss(problem: &Problem, workload: &Workload) -> impl Ord + use<> {
-    let (declared, lost) = match (workload.suspension, workload.running) {
-        (Suspension::ForSupply { cost }, _) => (0, cost),
-        (_, Some(running)) => (1, problem.now - running.since),
-        (_, None) => (1, Seconds::ZERO),
+    let (declared, cost) = match workload.suspension {
+        Suspension::ForSupply { cost } => (0, cost),
+        Suspension::ForCapOnly | Suspension::Never => (1, Seconds::ZERO),
+    };
+    let asking = workload.running.map(|running| running.asking);
+    let undone = match workload.running {
+        Some(Running { asking: Asking::AtTheEnd, .. }) | None => Seconds::ZERO,
+        Some(running) => problem.now - running.kept,
     };
     let watts =
         workload.running.and_then(|running| workload.load_in(running.pool)).map_or(Watts::ZERO, |load| load.watts);
-    (declared, workload.priority, watts.over(lost), workload.id.clone())
+    let is_new = !matches!(asking, Some(Asking::Asked { .. }));
+    (declared, workload.priority, is_new, watts.over(undone + cost), workload.id.clone())
 }

@@ -203,11 +203,12 @@ fn money(cost: i128) -> Money {
 }
 
 /// The order in which workloads choose: higher priority, then those that are never delayed for supply,
-/// then the nearer deadline, then who came first.
+/// then the nearer deadline, then what runs already (to stop it for its equal gains nothing), then who came first.
 pub(super) fn precedence(workload: &Workload) -> impl Ord + use<> {
     (
         std::cmp::Reverse(workload.priority),
         workload.finish_by.unwrap_or(Moment(i64::MIN)),
+        workload.running.is_none(),
         workload.arrival,
         workload.id.clone(),
     )

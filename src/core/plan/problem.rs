@@ -148,6 +148,36 @@ pub struct Running {
     pub pool: PoolId,
     /// Since when without a break.
     pub since: Moment,
+    /// Up to when its work is behind a checkpoint: what it did since is lost by a stop.
+    pub kept: Moment,
+    /// How it comes to a checkpoint before it is stopped.
+    pub asking: Asking,
+}
+
+/// How a workload comes to a checkpoint before it is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// It can't be asked for one.
+    No,
+    /// It writes one by itself when it is told to end, within its grace: nothing but its cost is lost.
+    AtTheEnd,
+    /// It can be asked for one, which takes so long at most.
+    Within(Seconds),
+    /// It was asked, and is waited for until then: the past where it has answered or taken too long.
+    Asked {
+        /// Until when.
+        until: Moment,
+        /// What it is given in all.
+        within: Seconds,
+    },
+}
+
+impl Running {
+    /// A run that can't be asked for a checkpoint, and of which nothing is kept.
+    #[must_use]
+    pub fn new(pool: PoolId, since: Moment) -> Self {
+        Self { pool, since, kept: since, asking: Asking::No }
+    }
 }
 
 /// What a workload may be stopped for.
