@@ -40,8 +40,8 @@ pub use power_allotment::{
     PowerAllotment, PowerAllotmentSpec,
 };
 pub use power_domain::{
-    Baseline, CapSchedule, CapWindow, Day, ExceptionAction, Grant, Ledger, Mode, NodeClass, NodeSelector, PowerDomain,
-    PowerDomainSpec, PowerDomainStatus, SignalRefs,
+    Baseline, CapSchedule, CapWindow, Day, ExceptionAction, Grant, Ledger, Mode, NodeClass, NodeSelector, Observed,
+    PowerDomain, PowerDomainSpec, PowerDomainStatus, SignalRefs,
 };
 
 use schemars::{Schema, SchemaGenerator, json_schema};

@@ -7,6 +7,7 @@ mod controller;
 mod crds;
 mod curtail;
 mod demo;
+pub mod doctor;
 mod logs;
 mod output;
 mod simulate;
@@ -34,6 +35,8 @@ pub enum Command {
     Actuator(actuator::Actuator),
     /// Say whether Heliotrope may be uninstalled: not while a root domain enforces, or watts are leased.
     UninstallCheck(uninstall_check::UninstallCheck),
+    /// Look at an installation: what is as it should be, and what to do where it is not. Changes nothing.
+    Doctor(doctor::Doctor),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -88,6 +91,7 @@ impl Command {
             Self::Agent(agent) => agent.run(),
             Self::Actuator(actuator) => actuator.run(),
             Self::UninstallCheck(check) => check.run(),
+            Self::Doctor(doctor) => doctor.run(),
             Self::Crds(crds) => crds.run(),
         }
     }

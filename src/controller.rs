@@ -15,6 +15,7 @@ pub mod events;
 pub mod leader;
 pub mod leased;
 pub mod leases;
+pub mod observed;
 pub mod orders;
 pub mod read;
 pub mod remarks;

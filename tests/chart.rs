@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+use heliotrope::commands::doctor::{NEEDED, Right, UNWANTED};
 use heliotrope::controller::config::Config;
 use serde::Deserialize;
 use serde_json::Value;
@@ -108,6 +109,21 @@ fn the_controller_may_do_what_it_does_and_nothing_more() {
     let bound = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding"));
     let roles: Vec<&str> = bound.map(|binding| binding["roleRef"]["name"].as_str().unwrap()).collect();
     assert_eq!(roles, ["heliotrope-controller", "heliotrope-controller"]);
+}
+
+#[test]
+fn doctor_asks_for_what_the_chart_gives() {
+    let of = |objects: &[Value]| {
+        let role = rights(one(objects, "ClusterRole", "heliotrope-controller"));
+        let has = move |right: &Right| role.contains(&format!("{}/{} {}", right.group, right.resource, right.verb));
+        has
+    };
+    let (plain, with_agents) = (of(&rendered(&[])), of(&rendered(&["--set", "config.agents=true"])));
+    for right in NEEDED {
+        assert!(with_agents(&right), "{right:?}");
+        assert_eq!(plain(&right), !right.agents, "{right:?}");
+    }
+    assert!(UNWANTED.iter().all(|right| !with_agents(right)));
 }
 
 #[test]

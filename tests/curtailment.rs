@@ -5,10 +5,11 @@
 #[path = "common/objects.rs"]
 mod objects;
 
-use heliotrope::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomainStatus, Verdict};
+use heliotrope::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, Mode, PowerDomainStatus, Verdict};
 use heliotrope::controller::config::Config;
 use heliotrope::controller::curtail;
 use heliotrope::controller::events::of_curtailment;
+use heliotrope::controller::observed::Watching;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::controller::status;
 use heliotrope::controller::world::{World, world};
@@ -349,4 +350,36 @@ fn a_second_look_says_the_same() {
         assert_eq!(curtail::status(&snapshot.events[i], &snapshot, &world, &cycle), first);
     }
     assert_eq!(Watts(caps(&snapshot, [0])[0]), Watts(IDLE + BUSY));
+}
+
+#[test]
+fn what_observe_would_have_done_is_counted_once() {
+    let mut snapshot = busy(&[event("a", None, 4, cap(IDLE + BUSY))]);
+    snapshot.domains[0].spec.mode = Some(Mode::Observe);
+    let mut watching = Watching::default();
+    let mut seconds = |snapshot: &mut Snapshot, n: i64| {
+        snapshot.now = snapshot.now + Seconds(n);
+        let (world, decided) = decided(snapshot);
+        watching.note(snapshot, &world, &decided);
+        watching.of("site")
+    };
+    let first = seconds(&mut snapshot, 0).unwrap();
+    assert_eq!((first.cap_suspensions, first.minutes_over_cap), (1, 0));
+    assert!(first.peak_committed_watts > IDLE + BUSY);
+    let mut later = first.clone();
+    for _ in 0..13 {
+        later = seconds(&mut snapshot, 5).unwrap();
+    }
+    assert_eq!((later.cap_suspensions, later.minutes_over_cap), (1, 1), "65 s, and the same suspension");
+    let slept = seconds(&mut snapshot, 3600).unwrap();
+    assert_eq!(slept.minutes_over_cap, 1, "nobody looked meanwhile");
+
+    // what was counted before a controller began goes on, and stands when the root is enforced
+    snapshot.domains[0].status =
+        Some(PowerDomainStatus { observed: Some(slept.clone()), ..PowerDomainStatus::default() });
+    snapshot.domains[0].spec.mode = Some(Mode::Enforce);
+    let (world, decided) = decided(&snapshot);
+    let mut anew = Watching::default();
+    anew.note(&snapshot, &world, &decided);
+    assert_eq!(anew.of("site"), Some(slept));
 }

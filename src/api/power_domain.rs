@@ -268,12 +268,38 @@ pub struct PowerDomainStatus {
     /// The digest of that plan. On a root.
     #[schemars(length(max = 80))]
     pub plan_digest: Option<String>,
+    /// What would have been done while this root was in Observe. On a root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
     /// Watts promised to workloads under this root, written by compare-and-swap before a workload starts.
     pub ledger: Option<Ledger>,
     /// What is true of this domain now, one entry for each type.
     #[serde(default)]
     #[schemars(schema_with = "super::condition_list")]
     pub conditions: Vec<Condition>,
+}
+
+/// What Enforce would have done.
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// Since when it is counted.
+    pub since: Time,
+    /// Suspensions that a cap would have made.
+    pub cap_suspensions: i64,
+    /// Suspensions for greener or cheaper supply.
+    pub supply_suspensions: i64,
+    /// The highest that was committed, in watts.
+    pub peak_committed_watts: i64,
+    /// Minutes in which more was committed than a cap here allows.
+    pub minutes_over_cap: i64,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        let since = Time(jiff::Timestamp::UNIX_EPOCH);
+        Self { since, cap_suspensions: 0, supply_suspensions: 0, peak_committed_watts: 0, minutes_over_cap: 0 }
+    }
 }
 
 /// Watts promised to workloads.

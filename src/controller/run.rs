@@ -10,6 +10,7 @@ use super::leader::{Candidate, HOLDS};
 use super::leased::Leases;
 use super::leases::exception;
 use super::leases::run::Between;
+use super::observed::Watching;
 use super::read::caps;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
@@ -64,6 +65,7 @@ pub struct Controller {
     version: u64,
     /// Starts that failed.
     failed: Backoff,
+    watching: Watching,
     between: Between,
 }
 
@@ -84,6 +86,7 @@ impl Controller {
             adopter: Adopter::new(client.clone()),
             pace: Pace::default(),
             failed: Backoff::default(),
+            watching: Watching::default(),
             version: 0,
             between,
             client,
@@ -217,12 +220,13 @@ impl Controller {
 
         // 4. Say what is, as far as the time goes.
         self.measure(&world, &decided);
+        self.watching.note(&snapshot, &world, &decided);
         self.voice.forget(&world);
-        let Self { adopter, voice, .. } = self;
+        let Self { adopter, voice, watching, .. } = self;
         let words = async {
             let ((made, to_tell), ()) = tokio::join!(
                 adopter.make(&snapshot, &world),
-                voice.say(&snapshot, &world, &decided, &readings, &unbound)
+                voice.say(&snapshot, &world, &decided, &readings, &unbound, watching)
             );
             made.into_iter().for_each(|made| voice.note(made));
             to_tell.into_iter().for_each(|(job, reason, note)| voice.tell(&job, reason, note));

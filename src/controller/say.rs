@@ -3,6 +3,7 @@
 use super::apply::{CallError, Outcome, call};
 use super::curtail;
 use super::events::{Events, Told, of_conditions, of_curtailment, of_workload};
+use super::observed::Watching;
 use super::remarks::remarked;
 use super::signals::Reading;
 use super::snapshot::Snapshot;
@@ -93,6 +94,7 @@ impl Voice {
         decided: &Cycle,
         readings: &[(GridSignal, Reading)],
         unbound: &BTreeMap<String, Unbound>,
+        watching: &Watching,
     ) {
         let now = snapshot.now;
         let Self { pen, site, work, .. } = self;
@@ -103,6 +105,7 @@ impl Voice {
             let mut status = status::domain(object, world, decided, leases, now);
             // the ledger is written by swaps alone, so here it is left as it is
             status.ledger = object.status.as_ref().and_then(|status| status.ledger.clone());
+            status.observed = watching.of(&object.name_any());
             let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
             of_site.extend(write.map(|write| (format!("domain {}", object.name_any()), write)));
         }

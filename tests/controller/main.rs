@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod cap;
+mod checkpoint;
 mod cluster;
 mod curtail;
+mod doctor;
 mod guard;
 mod moves;
 mod observe;
