@@ -45,6 +45,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         running: Some(Running::new(PoolId(0), Moment(-since))),
         suspension: Suspension::ForCapOnly,
         stops_later_by: Seconds(*later),
+        start_by: None,
         finish_by: None,
     };
     Problem {

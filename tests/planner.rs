@@ -137,6 +137,7 @@ fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
                     Suspension::ForCapOnly
                 },
                 stops_later_by: Seconds::ZERO,
+                start_by: None,
                 finish_by: s.slack.map(|slots| Moment(0) + remaining + Seconds(slots * SLOT)),
             }
         })
@@ -264,6 +265,7 @@ proptest! {
             running: None,
             suspension: Suspension::ForCapOnly,
             stops_later_by: Seconds::ZERO,
+            start_by: None,
             finish_by: Some(Moment(*by)),
         }).collect();
         let problem = problem(tree, pools, workloads);

@@ -432,6 +432,7 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
             (false, None) => Suspension::ForCapOnly,
         },
         stops_later_by: job::grace_beyond_usual(&item.job),
+        start_by: deadline.or(delayed).map(|by| by - expected),
         finish_by: deadline.or(delayed),
     }
 }

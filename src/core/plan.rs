@@ -10,6 +10,7 @@ mod ledger;
 mod place;
 mod policy;
 mod problem;
+mod published;
 mod repair;
 mod slots;
 
@@ -20,3 +21,4 @@ pub use problem::{
     Asking, Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Supply, Suspension, Why,
     Workload, WorkloadId,
 };
+pub use published::Published;

@@ -188,6 +188,7 @@ impl<'a> Engine<'a> {
             }),
             suspension: job.suspension,
             stops_later_by: Seconds::ZERO,
+            start_by: job.start_by,
             finish_by: job.finish_by,
         }
     }

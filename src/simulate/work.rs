@@ -26,6 +26,8 @@ pub struct Job {
     pub model: Option<String>,
     /// Higher goes first.
     pub priority: i32,
+    /// When it is to start at the latest; known before its length is.
+    pub start_by: Option<Moment>,
     /// By when it should have finished.
     pub finish_by: Option<Moment>,
     /// What it may be stopped for.
@@ -95,6 +97,7 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
             watts: each.times(accelerators),
             model: workload.accelerator.clone(),
             priority: workload.priority,
+            start_by: finish_by.map(|by| by - length),
             finish_by,
             suspension: match workload.checkpoint {
                 Some(checkpoint) => Suspension::ForSupply { cost: Seconds(i64::from(checkpoint.cost_seconds)) },
@@ -143,6 +146,7 @@ fn traced(document: &Document, scenario: &Scenario, read: &Read<'_>) -> Result<V
             watts: each.times(*units),
             model: None,
             priority: 0,
+            start_by: Some(arrival + wait),
             finish_by: Some(arrival + *length + wait),
             suspension: if trace.interruptible {
                 Suspension::ForSupply { cost: Seconds::ZERO }

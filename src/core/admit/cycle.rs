@@ -262,16 +262,22 @@ fn waits(problem: &Problem, now: &Ledger<'_>, planned: &mut Ledger<'_>, workload
         };
     }
     // There is room at this moment. Is there room for the whole of it beside what the others are promised?
-    each_run(workload, entry, problem.now, |pool, load, from, to| planned.remove(pool, load, from, to));
+    // Surely where there is room beside its own place, too; else that is taken out to look.
     let until = problem.now + workload.remaining;
-    let open = workload.choices.iter().find(|choice| planned.fits(choice.pool, choice.load, problem.now, until));
-    // where there is none, what stands in the way in the pool it is planned into
-    let mut nearest: Vec<_> = workload.choices.iter().collect();
-    nearest.sort_by_key(|choice| choice.pool != run.pool);
-    let taken = nearest.into_iter().find_map(|c| planned.shortage(c.pool, c.load, problem.now, until));
-    each_run(workload, entry, problem.now, |pool, load, from, to| planned.add(pool, load, from, to));
+    let fits = |planned: &Ledger<'_>| workload.choices.iter().any(|c| planned.fits(c.pool, c.load, problem.now, until));
+    let mut open = fits(planned);
+    let mut taken = None;
+    if !open {
+        each_run(workload, entry, problem.now, |pool, load, from, to| planned.remove(pool, load, from, to));
+        open = fits(planned);
+        // where there is none, what stands in the way in the pool it is planned into
+        let mut nearest: Vec<_> = workload.choices.iter().collect();
+        nearest.sort_by_key(|choice| choice.pool != run.pool);
+        taken = nearest.into_iter().find_map(|c| planned.shortage(c.pool, c.load, problem.now, until));
+        each_run(workload, entry, problem.now, |pool, load, from, to| planned.add(pool, load, from, to));
+    }
     match (open, taken) {
-        (None, Some(shortage)) => {
+        (false, Some(shortage)) => {
             let domain = match shortage {
                 Shortage::Headroom { domain, .. } => domain,
                 Shortage::Accelerators { pool, .. } => problem.pool(pool).domain,
@@ -280,9 +286,9 @@ fn waits(problem: &Problem, now: &Ledger<'_>, planned: &mut Ledger<'_>, workload
         }
         _ => {
             let mean = |steps: &crate::core::steps::Steps<CarbonIntensity>, runs: &[crate::core::plan::Run]| {
-                let grams = steps.map(|intensity| intensity.0);
                 let seconds: i64 = runs.iter().map(|run| (run.end - run.start).0).sum();
-                let total: i128 = runs.iter().map(|run| grams.integral(run.start, run.end)).sum();
+                let pieces = runs.iter().flat_map(|run| steps.pieces(run.start, run.end));
+                let total: i128 = pieces.map(|(from, to, grams)| i128::from(grams.0) * i128::from((to - from).0)).sum();
                 CarbonIntensity(i64::try_from(total / i128::from(seconds.max(1))).unwrap_or(i64::MAX))
             };
             let pool = entry.runs.first().map(|run| run.pool);

@@ -161,8 +161,18 @@ impl<'a> Draft<'a> {
         score
     }
 
-    /// The plan that this draft is.
+    /// The plan that this draft is, with its bound where it is a thorough one.
     pub(super) fn into_plan(self, policy: &'static str) -> PowerPlan {
+        let problem = self.problem;
+        let bound = problem.thorough.then(|| {
+            let least = problem.workloads.iter().filter_map(|w| place::cheapest(problem, &Unlimited, w));
+            money(least.map(|placement| placement.cost).sum())
+        });
+        PowerPlan { bound, ..self.into_plan_without_bound(policy) }
+    }
+
+    /// The plan that this draft is, of a policy that says nothing of what could be.
+    pub(super) fn into_plan_without_bound(self, policy: &'static str) -> PowerPlan {
         let problem = self.problem;
         let mut cost: i128 = 0;
         let entries: Vec<Entry> = problem
@@ -190,11 +200,7 @@ impl<'a> Draft<'a> {
             Some(previous) => previous.generation + 1,
             None => 1,
         };
-        let bound = problem.thorough.then(|| {
-            let least = problem.workloads.iter().filter_map(|w| place::cheapest(problem, &Unlimited, w));
-            money(least.map(|placement| placement.cost).sum())
-        });
-        PowerPlan { generation, policy, made: problem.now, entries, cost: money(cost), bound }
+        PowerPlan { generation, policy, made: problem.now, entries, cost: money(cost), bound: None }
     }
 }
 

@@ -83,7 +83,7 @@ fn place_rest(draft: &mut Draft<'_>) {
 }
 
 /// What the previous plan still says of a workload: its runs from now on, if they are what is left to do.
-fn previous_runs(problem: &Problem, workload: &Workload) -> Option<(Vec<Run>, Why)> {
+pub(super) fn previous_runs(problem: &Problem, workload: &Workload) -> Option<(Vec<Run>, Why)> {
     let entry = problem.previous.as_deref()?.entry(&workload.id)?;
     let runs: Vec<Run> = entry
         .runs

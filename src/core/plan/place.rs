@@ -92,7 +92,7 @@ pub(super) fn earliest(problem: &Problem, room: &impl Room, workload: &Workload)
     choices(workload)
         .filter_map(|choice| {
             let runs = if workload.is_divisible() {
-                early_pieces(problem, room, workload, choice)?
+                early_pieces(problem, room, workload, choice, problem.now)?
             } else {
                 let start = room.earliest(choice, problem.now, workload.remaining)?;
                 vec![Run { pool: choice.pool, start, end: start + workload.remaining }]
@@ -176,17 +176,17 @@ fn in_one_piece(
     options.into_iter().find(|placement| placement.runs.iter().all(|run| room.fits(choice, run.start, run.end)))
 }
 
-/// As early as possible, in as many pieces as it takes. No piece is shorter than a slot, but for the last.
+/// As early as possible from a moment on, in as many pieces as it takes. No piece is shorter than a slot, but for the last.
 pub(super) fn early_pieces(
     problem: &Problem,
     room: &impl Room,
     workload: &Workload,
     choice: PoolChoice,
+    mut from: Moment,
 ) -> Option<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     let slot = Seconds(problem.slot.0.max(1));
     let mut left = workload.remaining;
-    let mut from = problem.now;
     while left > Seconds::ZERO {
         let start = room.earliest(choice, from, left.min(slot))?;
         // as many whole slots as fit from there on, or all that is left

@@ -1,7 +1,7 @@
 //! What all policies share, and the simplest of them.
 
 use super::draft::Draft;
-use super::{Heliotrope, PowerPlan, Problem, Why};
+use super::{Heliotrope, PowerPlan, Problem, Published, Why};
 
 /// A way to plan. Pure: the same problem gives the same plan, byte for byte.
 pub trait Policy: Send + Sync {
@@ -32,12 +32,13 @@ impl Policy for RunNow {
         for i in waiting {
             draft.place_earliest(i, Why::AsSoonAsPossible);
         }
-        draft.into_plan(self.name())
+        draft.into_plan_without_bound(self.name())
     }
 }
 
 /// The names that [`by_name`] knows.
-pub const POLICIES: [&str; 2] = ["heliotrope", "run-now"];
+pub const POLICIES: [&str; 7] =
+    ["heliotrope", "run-now", "lowest-slot", "lowest-window", "carbon-time", "ecovisor", "wait-awhile"];
 
 /// The policy of a name.
 #[must_use]
@@ -45,6 +46,9 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
     match name {
         "heliotrope" => Some(Box::new(Heliotrope)),
         "run-now" => Some(Box::new(RunNow)),
-        _ => None,
+        _ => {
+            let published = Published::ALL.into_iter().find(|published| published.name() == name)?;
+            Some(Box::new(published))
+        }
     }
 }

@@ -127,6 +127,8 @@ pub struct Workload {
     pub suspension: Suspension,
     /// How much longer than usual it may go on drawing once it is told to stop: so much sooner it is told.
     pub stops_later_by: Seconds,
+    /// When it is to start at the latest by what was asked for; known even where its length is not. None: at once.
+    pub start_by: Option<Moment>,
     /// It should have finished by then, and until then it may be delayed for cheaper supply.
     /// None: it is never delayed for supply, and starts as soon as there is room.
     pub finish_by: Option<Moment>,

@@ -113,7 +113,7 @@ pub(super) fn in_slots(
         .min_by_key(|placement| (placement.cost, placement.finish()));
     // tight against its deadline the cut cells at both ends may be needed: then early pieces find them
     best.or_else(|| {
-        let runs = early_pieces(problem, room, workload, choice)?;
+        let runs = early_pieces(problem, room, workload, choice, problem.now)?;
         Some(priced(problem, workload, choice.load, runs)).filter(|placement| placement.late == Seconds::ZERO)
     })
 }
