@@ -3,6 +3,7 @@
 mod actuator;
 mod agent;
 mod cluster;
+mod compare;
 mod controller;
 mod crds;
 mod curtail;
@@ -21,6 +22,8 @@ use clap::Subcommand;
 pub enum Command {
     /// Run a scenario in virtual time and say what came of it.
     Simulate(simulate::Simulate),
+    /// Run several policies on one scenario, and say what each saves of what could be saved, and what its users wait.
+    Compare(compare::Compare),
     /// Simulate a day of a small illustrative site that is built in.
     Demo(demo::Demo),
     /// Watch a cluster, decide, and, where a root domain is in Enforce, start and suspend.
@@ -84,6 +87,7 @@ impl Command {
     pub fn run(self) -> Result<(), CommandError> {
         match self {
             Self::Simulate(simulate) => simulate.run(),
+            Self::Compare(compare) => compare.run(),
             Self::Demo(demo) => demo.run(),
             Self::Controller(controller) => controller.run(),
             Self::Curtail(curtail) => curtail.run(),

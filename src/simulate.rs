@@ -4,6 +4,7 @@
 //! of it, [`summary`] and [`trace`] how it is told. The simulator is a library: the command line and the tests call it.
 
 mod bound;
+pub mod compare;
 mod engine;
 mod meter;
 pub mod outcome;

@@ -48,21 +48,31 @@ pub(super) struct Output {
 
 impl Simulate {
     pub(super) fn run(self) -> Result<(), CommandError> {
-        let text = std::fs::read_to_string(&self.file).map_err(CommandError::file(&self.file))?;
-        let mut document = Document::parse(&text, &self.file.display().to_string())?;
-        for assignment in &self.set {
-            document.set(assignment)?;
-        }
-        if let Some(policy) = &self.policy {
-            document.set(&format!("policy={policy}"))?;
-        }
-        if let Some(seed) = self.seed {
-            document.set(&format!("seed={seed}"))?;
-        }
-        let folder = self.file.parent().unwrap_or(Path::new("")).to_path_buf();
-        let read = move |path: &str| std::fs::read_to_string(folder.join(path));
+        let (document, read) = read_scenario(&self.file, &self.set, self.policy.as_deref(), self.seed)?;
         simulate(&document, &read, &self.output)
     }
+}
+
+/// A scenario with what was set on the command line, and what reads its files: paths are relative to it.
+pub(super) fn read_scenario(
+    file: &Path,
+    set: &[String],
+    policy: Option<&str>,
+    seed: Option<u64>,
+) -> Result<(Document, impl Fn(&str) -> std::io::Result<String> + use<>), CommandError> {
+    let text = std::fs::read_to_string(file).map_err(CommandError::file(file))?;
+    let mut document = Document::parse(&text, &file.display().to_string())?;
+    for assignment in set {
+        document.set(assignment)?;
+    }
+    if let Some(policy) = policy {
+        document.set(&format!("policy={policy}"))?;
+    }
+    if let Some(seed) = seed {
+        document.set(&format!("seed={seed}"))?;
+    }
+    let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+    Ok((document, move |path: &str| std::fs::read_to_string(folder.join(path))))
 }
 
 /// Runs a scenario and its baseline, and tells what came of them. Where files go is looked at first, and nothing is
@@ -111,7 +121,7 @@ pub(super) fn simulate(document: &Document, read: &ReadFile<'_>, output: &Output
 }
 
 /// Runs with a bar on standard error; indicatif shows it only where that is a terminal.
-fn with_progress(setup: &Setup, policy: &dyn Policy) -> Result<Outcome, RefusedPlan> {
+pub(super) fn with_progress(setup: &Setup, policy: &dyn Policy) -> Result<Outcome, RefusedPlan> {
     let bar = ProgressBar::new(1000);
     if let Ok(style) = ProgressStyle::with_template("{msg:>12} {wide_bar} {percent}% {eta}") {
         bar.set_style(style);

@@ -4,6 +4,7 @@
 //! The same outcomes give the same bytes.
 
 mod chart;
+pub mod compared;
 mod gantt;
 mod tables;
 

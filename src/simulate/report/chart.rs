@@ -58,7 +58,7 @@ pub(super) fn columns(steps: &Steps<i64>, from: Moment, to: Moment) -> Vec<(i64,
 }
 
 /// A step for about `count` ticks that people can read: 1, 2 or 5 times a power of ten.
-fn nice_step(highest: f64, count: f64) -> f64 {
+pub(super) fn nice_step(highest: f64, count: f64) -> f64 {
     let rough = (highest / count).max(1e-9);
     let power = 10_f64.powf(rough.log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= rough).unwrap_or(10.0 * power)

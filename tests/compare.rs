@@ -1,0 +1,66 @@
+//! `heliotrope compare` as people call it, on the example site: the contract's JSON, the table, the page, and mistakes.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn compare(args: &[&str]) -> Output {
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/seoul-ai-hall/site.yaml");
+    Command::new(env!("CARGO_BIN_EXE_heliotrope")).arg("compare").arg(site).args(args).output().unwrap()
+}
+
+#[test]
+fn each_policy_is_held_against_running_at_once_and_the_bound() {
+    let policies = "heliotrope,run-now,carbon-time";
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html").display().to_string();
+    let output = compare(&["--policies", policies, "--json", "-", "--report", &page]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = json["results"].as_array().unwrap();
+    let named: Vec<&str> = results.iter().map(|result| result["policy"].as_str().unwrap()).collect();
+    assert_eq!(named.join(","), policies);
+    let number = |value: &Value| value.as_f64().unwrap();
+    let cost = |i: usize| number(&results[i]["cost"]);
+    let least = number(&json["bound"]["cost"]);
+    for (i, result) in results.iter().enumerate() {
+        let share = (cost(1) - cost(i)) / (cost(1) - least);
+        assert!((number(&result["shareOfOptimum"]) - share).abs() < 1e-5, "{result}");
+        assert_eq!(result["secondsOverCap"], 0, "{result}");
+        assert!(cost(i) >= least);
+    }
+    assert_eq!(results[1]["shareOfOptimum"], 0.0);
+    assert!(number(&results[0]["shareOfOptimum"]) > 0.2);
+
+    let html = std::fs::read_to_string(&page).unwrap();
+    for policy in named {
+        assert!(html.contains(&format!("<td>{policy}</td>")), "{policy} is not in the table");
+        assert!(html.contains(&format!(">{policy}</text>")), "{policy} is not in the picture");
+    }
+    let again = compare(&["--policies", policies, "--json", "-"]);
+    assert_eq!(again.stdout, output.stdout, "same seed, same bytes");
+
+    let table = String::from_utf8(compare(&["--policies", "carbon-time", "--bound"]).stdout).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("policy ") && lines[1].starts_with("carbon-time "), "{table}");
+    assert!(lines[2].starts_with("bound without caps ") && lines.len() == 3, "{table}");
+}
+
+#[test]
+fn mistakes_are_told_before_anything_runs() {
+    let told = |args: &[&str]| {
+        let output = compare(args);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let unknown = told(&["--policies", "heliotrope,greenest"]);
+    assert!(
+        unknown.starts_with("heliotrope: --policies: no policy greenest; there are heliotrope, run-now, "),
+        "{unknown}"
+    );
+    assert!(told(&["--policies", "run-now,run-now"]).contains("run-now is named twice"));
+    let same = told(&["--policies", "run-now", "--json", "x", "--report", "x"]);
+    assert!(same.contains("two results can't go into one file"), "{same}");
+}
