@@ -18,7 +18,7 @@ fn settles(seed: u64) -> bool {
     facts.cap.version += 1000;
     let terms = Terms { life: Millis(60_000), renew_after: u64::MAX };
     for (key, child) in &mut children {
-        child.is_heard = true;
+        (child.is_heard, child.anew) = (true, false);
         child.steps.truncate(usize::from(key % 2 == 0));
     }
     for _ in 0..12 {
@@ -269,8 +269,16 @@ fn the_checker_tells_of_a_step_that_is_forgotten_where_the_sums_do_not_fit() {
         fallen: false,
     };
     let (wish, reserve) = (figures.clone(), Some(figures));
-    let child =
-        Child { ceiling: Watts(300), report: Some(report), is_heard: true, wish, steps, fenced: None, leaves: false };
+    let child = Child {
+        ceiling: Watts(300),
+        report: Some(report),
+        is_heard: true,
+        wish,
+        steps,
+        fenced: None,
+        leaves: false,
+        anew: false,
+    };
     let entry = Entry { ceiling: Watts(300), lease: Some(lease), reserve, excess: None };
     let old = Ledger { sequence: 1, entries: BTreeMap::from([(0, entry)]), accepted: None };
     let mut new = old.clone();

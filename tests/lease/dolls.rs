@@ -210,6 +210,7 @@ pub fn writes(seed: u64, rounds: usize, rules: Rules) -> Vec<Write> {
                     steps,
                     fenced: doll.fenced,
                     leaves: false,
+                    anew: chance.once_in(5),
                 };
                 (*key, child)
             })
