@@ -173,7 +173,13 @@ const MUTATIONS: [(&str, Mutation); 23] = [
         write.new.sequence = accepted.max().unwrap_or(0);
         write.new.sequence > 0
     }),
-    ("a lease has the sequence before", |write| in_lease(write, |lease| lease.sequence -= 1)),
+    ("a lease has the sequence before", |write| {
+        let Some((key, lease, _)) = published(write) else { return false };
+        lease.sequence -= 1;
+        // the lease before, made out anew: so it was not written at all
+        let lease = lease.clone();
+        write.old.entries.get(&key).and_then(|entry| entry.lease.as_ref()) != Some(&lease)
+    }),
     ("a lease answers a heartbeat that is yet to come", |write| in_lease(write, |lease| lease.answers.number += 1)),
     ("a lease answers another instance", |write| in_lease(write, |lease| lease.answers.instance += 1)),
     ("a lease names a later version of the cap", |write| in_lease(write, |lease| lease.cap.version += 1)),
