@@ -10,6 +10,7 @@ pub mod apply;
 pub mod backoff;
 pub mod config;
 pub mod curtail;
+pub mod declared;
 pub mod enforce;
 pub mod events;
 pub mod leader;

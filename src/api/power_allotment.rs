@@ -9,6 +9,7 @@ use crate::units::{Millis, Watts};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Kept on allotments and NodePowers until nothing is drawn under them.
@@ -256,9 +257,21 @@ impl PowerAllotmentSpec {
         }
     }
 
-    /// A ledger of the protocol as what is written. Limits of single accelerators are left out.
+    /// The limits of single accelerators, by child.
     #[must_use]
-    pub fn of(ledger: &Ledger<ChildKey>, parent: Option<&str>, spendable: Watts) -> Self {
+    pub fn shares(&self) -> BTreeMap<ChildKey, Vec<AcceleratorShare>> {
+        let told = self.children.iter().filter(|child| !child.shares.is_empty());
+        told.map(|child| (ChildKey { kind: child.kind, name: child.name.clone() }, child.shares.clone())).collect()
+    }
+
+    /// A ledger of the protocol as what is written, with the limits of single accelerators of its children.
+    #[must_use]
+    pub fn of(
+        ledger: &Ledger<ChildKey>,
+        parent: Option<&str>,
+        spendable: Watts,
+        shares: &BTreeMap<ChildKey, Vec<AcceleratorShare>>,
+    ) -> Self {
         let child = |(key, entry): (&ChildKey, &Entry)| ChildAllotment {
             kind: key.kind,
             name: key.name.clone(),
@@ -266,7 +279,7 @@ impl PowerAllotmentSpec {
             lease: entry.lease.as_ref().map(ChildLease::from),
             reserve: entry.reserve.as_ref().map(LeaseFigures::from),
             excess_watts: entry.excess.map(|watts| watts.0),
-            shares: Vec::new(),
+            shares: shares.get(key).cloned().unwrap_or_default(),
         };
         Self {
             sequence: count(ledger.sequence),

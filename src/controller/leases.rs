@@ -12,6 +12,7 @@
 //! - [`books`]: the site of one moment as children, claims and caps of each domain
 //! - `kids`: a node as a child of its domain
 //! - `works`: what works on a node, and what it does with watts
+//! - `shares`: the limits of single accelerators, where several workloads are on a node
 //! - [`wish`]: what each child is to have, at each cap
 //! - [`memory`]: who was heard, what was written, how fast it may rise
 //! - [`ramp`]: how slowly a domain comes down to a cap that is known to fall
@@ -29,6 +30,7 @@ pub mod nodes;
 pub mod ramp;
 pub mod run;
 pub mod seen;
+mod shares;
 pub mod view;
 pub mod watchdog;
 pub mod wish;

@@ -1,6 +1,7 @@
 //! The snapshot as a problem of the core: pure, synchronous, total. What can't be served leaves with its reason.
 
 use super::config::Config;
+use super::declared::Declared;
 use super::leased::Leases;
 use super::site::{self, Site, SiteNode, device_load, matches};
 use super::snapshot::Snapshot;
@@ -200,51 +201,14 @@ fn held(
 
 /// All Jobs that are managed, or that a workload refers to; and workloads that refer to nothing that can be served.
 fn items(snapshot: &Snapshot) -> (Vec<Item>, Vec<(LLMWorkload, String)>) {
-    let mut refused = Vec::new();
-    let mut by_job: BTreeMap<(String, String), LLMWorkload> = BTreeMap::new();
-    let jobs: BTreeMap<(&str, &str), &Arc<Job>> = snapshot
-        .jobs
-        .iter()
-        .filter_map(|job| Some(((job.metadata.namespace.as_deref()?, job.metadata.name.as_deref()?), job)))
-        .collect();
-    for workload in &snapshot.workloads {
-        let namespace = workload.metadata.namespace.clone().unwrap_or_default();
-        let Some(reference) = &workload.spec.workload_ref else {
-            refused.push((workload.clone(), "it has no workloadRef: there is nothing to start".to_owned()));
-            continue;
-        };
-        let Some(job) = jobs.get(&(namespace.as_str(), reference.name.as_str())) else {
-            refused.push((workload.clone(), format!("there is no Job {} in {namespace}", reference.name)));
-            continue;
-        };
-        if job::is_exempt(job) {
-            let text =
-                format!("Job {} is labelled {}: \"false\", so it is left alone", reference.name, labels::MANAGED);
-            refused.push((workload.clone(), text));
-            continue;
-        }
-        if job::gpus_per_pod(job) == 0 {
-            let text = format!("Job {} asks for no {}: there is nothing to plan", reference.name, labels::GPU);
-            refused.push((workload.clone(), text));
-            continue;
-        }
-        let key = (namespace, reference.name.clone());
-        if let Some(first) = by_job.get(&key) {
-            let name = first.metadata.name.clone().unwrap_or_default();
-            refused.push((
-                workload.clone(),
-                format!("{name} refers to Job {} already: one Job has one LLMWorkload", key.1),
-            ));
-            continue;
-        }
-        by_job.insert(key, workload.clone());
-    }
+    let Declared { by_job, refused } = Declared::new(snapshot);
+    let refused = refused.into_iter().map(|(workload, why)| (workload.clone(), why)).collect();
     let items = snapshot
         .jobs
         .iter()
         .filter_map(|job| {
             let (namespace, name) = (job.metadata.namespace.clone()?, job.metadata.name.clone()?);
-            let workload = by_job.remove(&(namespace.clone(), name));
+            let workload = by_job.get(&(namespace.as_str(), name.as_str())).map(|workload| (*workload).clone());
             let asks = job::gpus_per_pod(job) > 0; // what needs no accelerator is none of ours, whatever its namespace says
             let managed = asks && job::is_managed(job, snapshot.managed_namespaces.contains(&namespace));
             (managed || workload.is_some()).then(|| Item {

@@ -14,12 +14,16 @@
 //! On concave curves that is the most work there is for these watts: whoever moved a watt would move it to where it does no more
 //! (Kuhn and Tucker's condition). It goes in stages: what work was promised at least, what it was granted, all it can use.
 
+mod group;
+
+pub use group::{Group, Range, Work};
+
 use crate::units::Watts;
 use std::cmp::Ordering;
 
 /// How a node's watts are reckoned: its input power is what its host draws at most, and its accelerators' limits with what they
 /// pass them by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scale {
     /// The most that the host draws beside its accelerators.
     pub host: Watts,
@@ -79,9 +83,12 @@ const MOST_BENDS: usize = 64;
 
 impl Claim {
     /// A claim with what it does above its floor, in any order: the steepest counts first. Where the curve ends below `most`,
-    /// the rest does no work.
+    /// the rest does no work. No part of it is above the one that comes after it, nor below its floor.
     #[must_use]
     pub fn new(floor: Watts, promised: Watts, need: Watts, most: Watts, curve: impl IntoIterator<Item = Bend>) -> Self {
+        let most = most.max(floor);
+        let need = need.max(floor).min(most);
+        let promised = promised.max(floor).min(need);
         let mut curve: Vec<Bend> = curve.into_iter().collect();
         // what nothing is known of does no work, and can be used when there is nothing better
         let known: Watts = curve.iter().map(|bend| bend.watts).sum();
@@ -119,6 +126,32 @@ impl Claim {
             bends.extend_from_slice(&claim.curve);
         }
         Self::new(sum.floor, sum.promised, sum.need, sum.most, bends)
+    }
+
+    /// Claims of limits as the claim of the node that they are set on, which can use `most`.
+    #[must_use]
+    pub fn of_node(limits: &Self, scale: Scale, most: Watts) -> Self {
+        let mut sum = limits.floor;
+        let bend = |bend: &Bend| {
+            let before = scale.node(sum);
+            sum += bend.watts;
+            Bend { watts: scale.node(sum) - before, work: bend.work }
+        };
+        let curve: Vec<Bend> = limits.curve.iter().map(bend).collect();
+        let at = |limits: Watts| scale.node(limits).min(most);
+        Self::new(at(limits.floor), at(limits.promised), at(limits.need), most, curve)
+    }
+
+    /// What it does with watts, above what it does at its floor, in thousandths of one accelerator at full speed.
+    #[must_use]
+    pub fn work(&self, watts: Watts) -> i64 {
+        let mut left = (watts - self.floor).max(Watts::ZERO);
+        let each = self.curve.iter().map(|bend| {
+            let taken = left.min(bend.watts);
+            left -= taken;
+            i128::from(bend.work) * i128::from(taken.0) / i128::from(bend.watts.0.max(1))
+        });
+        i64::try_from(each.sum::<i128>()).unwrap_or(i64::MAX)
     }
 
     /// The same claim as it is seen before losses, `added` to it, and no part of it above `own` but its floor.
@@ -206,8 +239,7 @@ impl Curves {
 pub fn divide(budget: Watts, claims: &[Claim], least: &[Watts], extra: &dyn Fn(&[Watts]) -> Watts) -> Vec<Watts> {
     let curves = Curves::of(claims);
     let mut division: Vec<Watts> = claims.iter().zip(least).map(|(claim, least)| claim.floor.max(*least)).collect();
-    let stages: [fn(&Claim) -> Watts; 3] =
-        [|claim| claim.promised.min(claim.need), |claim| claim.need, |claim| claim.most];
+    let stages: [fn(&Claim) -> Watts; 3] = [|claim| claim.promised, |claim| claim.need, |claim| claim.most];
     for most in stages {
         let (given, is_all) = level(budget, claims, &curves, &division, most, extra);
         division = given;

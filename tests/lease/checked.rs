@@ -18,7 +18,7 @@ fn settles(seed: u64) -> bool {
     facts.cap.version += 1000;
     let terms = Terms { life: Millis(60_000), renew_after: u64::MAX };
     for (key, child) in &mut children {
-        child.is_heard = true;
+        (child.is_heard, child.anew) = (true, false);
         child.steps.truncate(usize::from(key % 2 == 0));
     }
     for _ in 0..12 {
@@ -173,7 +173,13 @@ const MUTATIONS: [(&str, Mutation); 23] = [
         write.new.sequence = accepted.max().unwrap_or(0);
         write.new.sequence > 0
     }),
-    ("a lease has the sequence before", |write| in_lease(write, |lease| lease.sequence -= 1)),
+    ("a lease has the sequence before", |write| {
+        let Some((key, lease, _)) = published(write) else { return false };
+        lease.sequence -= 1;
+        // the lease before, made out anew: so it was not written at all
+        let lease = lease.clone();
+        write.old.entries.get(&key).and_then(|entry| entry.lease.as_ref()) != Some(&lease)
+    }),
     ("a lease answers a heartbeat that is yet to come", |write| in_lease(write, |lease| lease.answers.number += 1)),
     ("a lease answers another instance", |write| in_lease(write, |lease| lease.answers.instance += 1)),
     ("a lease names a later version of the cap", |write| in_lease(write, |lease| lease.cap.version += 1)),
@@ -269,8 +275,16 @@ fn the_checker_tells_of_a_step_that_is_forgotten_where_the_sums_do_not_fit() {
         fallen: false,
     };
     let (wish, reserve) = (figures.clone(), Some(figures));
-    let child =
-        Child { ceiling: Watts(300), report: Some(report), is_heard: true, wish, steps, fenced: None, leaves: false };
+    let child = Child {
+        ceiling: Watts(300),
+        report: Some(report),
+        is_heard: true,
+        wish,
+        steps,
+        fenced: None,
+        leaves: false,
+        anew: false,
+    };
     let entry = Entry { ceiling: Watts(300), lease: Some(lease), reserve, excess: None };
     let old = Ledger { sequence: 1, entries: BTreeMap::from([(0, entry)]), accepted: None };
     let mut new = old.clone();

@@ -198,6 +198,7 @@ pub fn writes(seed: u64, rounds: usize, rules: Rules) -> Vec<Write> {
         let version = cap.version - u64::from(cap.version > 1 && chance.once_in(10));
         let facts =
             Facts { cap: Cap { version, ..cap }, baseline, unguarded_reboots, released: false, above: above.clone() };
+        let anew: Vec<u8> = dolls.keys().copied().filter(|_| chance.once_in(5)).collect();
         let children: BTreeMap<u8, Child> = dolls
             .iter()
             .map(|(key, doll)| {
@@ -210,6 +211,7 @@ pub fn writes(seed: u64, rounds: usize, rules: Rules) -> Vec<Write> {
                     steps,
                     fenced: doll.fenced,
                     leaves: false,
+                    anew: anew.contains(key),
                 };
                 (*key, child)
             })

@@ -66,8 +66,16 @@ impl Levels {
             .into_iter()
             .map(|(key, report, wish)| {
                 let (ceiling, report) = (Watts(4), Some(report));
-                let child =
-                    Child { ceiling, report, is_heard: true, wish, steps: Vec::new(), fenced: None, leaves: false };
+                let child = Child {
+                    ceiling,
+                    report,
+                    is_heard: true,
+                    wish,
+                    steps: Vec::new(),
+                    fenced: None,
+                    leaves: false,
+                    anew: false,
+                };
                 (key, child)
             })
             .collect();

@@ -35,6 +35,7 @@ impl Site {
             steps,
             fenced: None,
             leaves: false,
+            anew: false,
         };
         let steps = vec![Step { after: Millis(30_000), watts: Watts(100) }];
         let children = BTreeMap::from([(0, child(300, steps)), (1, child(100, Vec::new()))]);

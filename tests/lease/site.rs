@@ -257,6 +257,7 @@ impl Site {
                     steps: self.steps.get(wish).cloned().unwrap_or_default(),
                     fenced: None,
                     leaves: false,
+                    anew: false,
                 };
                 (u8::try_from(i).unwrap(), child)
             })

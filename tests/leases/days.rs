@@ -22,8 +22,9 @@ fn whatever_happens_it_is_under_every_cap() {
         let mut chance = Chance::new(seed);
         let mut world = World::new(i64::try_from(chance.below(2)).unwrap());
         world.seed = seed;
-        // on every other day their curves differ
-        for at in (0..world.hosts.len()).filter(|_| seed % 2 == 1 && !FOUND.contains(&seed)) {
+        // on every other day their curves differ, and agents say who has which accelerator
+        let differ = seed % 2 == 1 && !FOUND.contains(&seed);
+        for at in (0..world.hosts.len()).filter(|_| differ) {
             let class = ["Serving", "Pretraining"][usize::try_from(chance.below(2)).unwrap()];
             let flexibility = ["None", "Low", "Medium", "High"][usize::try_from(chance.below(4)).unwrap()];
             world.employ(at, json!({"class": class, "flexibility": flexibility}));
@@ -31,6 +32,10 @@ fn whatever_happens_it_is_under_every_cap() {
         world.settle(150, &mut chance);
         for _ in 0..25 {
             let at = usize::try_from(chance.below(world.hosts.len() as u64)).unwrap();
+            if differ {
+                // of half a node nobody knows: that half has limits of its own
+                world.knows(at, 4 * usize::try_from(chance.below(3)).unwrap());
+            }
             match chance.below(11) {
                 0 => world.order("site", 20_000 + 1000 * i64::try_from(chance.below(11)).unwrap(), 60),
                 1 => world.order("row-a", 9_000 + 1000 * i64::try_from(chance.below(8)).unwrap(), 90),

@@ -9,4 +9,5 @@ mod days;
 #[path = "../common/objects.rs"]
 mod objects;
 mod quiet;
+mod shares;
 mod world;

@@ -1,7 +1,7 @@
 //! The site: its objects, its nodes' machines and hardware, and an oracle that looks at the hardware alone.
 
 use crate::objects::{NEW_YEAR, domain, job, node, of, pod, runs};
-use heliotrope::api::{ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec};
+use heliotrope::api::{AcceleratorPower, ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec};
 use heliotrope::caps::{self, Level};
 use heliotrope::controller::leased::{DomainLeases, Leases};
 use heliotrope::controller::leases::books::{Books, Mode};
@@ -61,6 +61,8 @@ pub struct Host {
     pub next_beat: i64,
     pub next_read: i64,
     pub order: Option<(BootMillis, Watts)>,
+    /// Its accelerators and the pod that has each, as its agent says; none while it does not know.
+    pub accelerators: Vec<AcceleratorPower>,
 }
 
 /// All objects of the store.
@@ -138,6 +140,7 @@ impl World {
                     next_beat: 0,
                     next_read: 0,
                     order: None,
+                    accelerators: Vec::new(),
                 });
             }
         }
@@ -217,6 +220,16 @@ impl World {
             }
             None => pods.push(pod(None, Some(&name))),
         }
+    }
+
+    /// The agent of a node knows that its pod has the first so many of its eight accelerators.
+    pub fn knows(&mut self, at: usize, known: usize) {
+        let gpu = |i: usize| AcceleratorPower {
+            uuid: format!("GPU-{at}-{i}"),
+            pod: (i < known).then(|| "team/pod".to_owned()),
+            ..AcceleratorPower::default()
+        };
+        self.hosts[at].accelerators = (0..8).map(gpu).collect();
     }
 
     /// A node's work is a Job of its own, with this LLMWorkload.
@@ -306,7 +319,7 @@ impl World {
         let lowered = power.status.as_ref().is_some_and(|status| status.enforced_watts > enforced.0);
         if host.next_beat <= self.second || lowered {
             host.next_beat = self.second + 16 + i64::try_from(chance.below(8)).unwrap();
-            let mut status = NodePowerStatus::default();
+            let mut status = NodePowerStatus { accelerators: host.accelerators.clone(), ..NodePowerStatus::default() };
             status.carry(&machine.heartbeat(now));
             power.status = Some(status);
         }
@@ -363,6 +376,7 @@ impl World {
                     &decided.allotted.ledger,
                     book.parent.as_deref(),
                     decided.allotted.spendable,
+                    &decided.shares,
                 );
                 // what is written is what is read
                 assert_eq!(spec.ledger(book.parent.as_deref()), decided.allotted.ledger);

@@ -5,12 +5,13 @@ use super::kids::{Kid, kid};
 use super::memory::Memory;
 use super::ramp;
 use super::seen::Seen;
+use super::shares::{Shares, differ, shares};
 use super::watchdog::Barks;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, rounding, wishes};
-use super::works::{Works, works};
-use crate::api::{ChildKey, ChildKind, PowerAllotmentSpec, PowerDomain};
+use super::works::{Curves, Pods, works};
+use crate::api::{AcceleratorShare, ChildKey, ChildKind, PowerAllotmentSpec, PowerDomain};
 use crate::caps::{behind_losses, correction_time};
-use crate::core::divide::{Claim, reboot_room};
+use crate::core::divide::{Claim, Scale, reboot_room};
 use crate::core::domain::DomainId;
 use crate::core::lease::{
     Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, allot, check, heard, spendable,
@@ -58,6 +59,8 @@ pub struct Decided {
     pub allotted: Allotted<ChildKey>,
     /// What was wished.
     pub wishes: Wishes,
+    /// The limits of single accelerators, as they are to be written with it.
+    pub shares: BTreeMap<ChildKey, Vec<AcceleratorShare>>,
     /// The facts it was decided on.
     pub facts: Facts,
     /// Is it under its cap, and how fast does it come there?
@@ -77,7 +80,7 @@ impl Books {
     /// The books of a moment.
     #[must_use]
     pub fn new(seen: &Seen<'_>, memory: &Memory) -> Self {
-        let works = works(seen.snapshot);
+        let (works, mut curves) = (works(seen.snapshot), Curves::new(&seen.snapshot.profiles));
         let tree = &seen.site.tree;
         let mut books = Self::default();
         for (id, domain) in tree.iter() {
@@ -86,7 +89,7 @@ impl Books {
             if !is_kept && !seen.allotments.contains_key(&domain.spec.name) {
                 continue;
             }
-            books.list.push(book(seen, memory, object, id, is_kept, &works));
+            books.list.push(book(seen, memory, object, id, is_kept, (&works, &mut curves)));
         }
         // from the leaves up: what a domain says of itself is a child's word to the one above
         for at in (0..books.list.len()).rev() {
@@ -148,6 +151,8 @@ impl Books {
             fenced: None,
             leaves: false,
             stuck: None,
+            together: Vec::new(),
+            scale: Scale::default(),
         }
     }
 
@@ -231,6 +236,14 @@ impl Books {
                 }
             }
         }
+        let told = seen.allotments.get(&book.domain).map(PowerAllotmentSpec::shares).unwrap_or_default();
+        if book.mode == Mode::Keep {
+            let wanted = book.shares(&ledger);
+            let none = Vec::new();
+            for (key, child) in children.iter_mut().filter(|(key, _)| key.kind == ChildKind::Node) {
+                child.anew = differ(told.get(key).unwrap_or(&none), wanted.get(key).unwrap_or(&none));
+            }
+        }
         let order = book.order();
         let allotted = allot(&ledger, &facts, &children, &order, seen.terms, Rules::ALL);
         for (key, kid) in book.children.iter().filter(|(key, _)| key.kind == ChildKind::Node) {
@@ -240,7 +253,8 @@ impl Books {
             memory.holds(&key.name, kid.report.as_ref(), &entry.charged(), allowed, (seen.version, seen.now));
         }
         let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
-        Decided { allotted, wishes: made, facts, barks, faults }
+        let shares = book.shares_written(&ledger, &allotted.ledger, told);
+        Decided { allotted, wishes: made, shares, facts, barks, faults }
     }
 }
 
@@ -255,8 +269,26 @@ impl Book {
             steps: Vec::new(),
             fenced: kid.fenced,
             leaves: kid.leaves,
+            anew: false,
         };
         self.children.iter().map(|(key, kid)| (key.clone(), child(kid))).collect()
+    }
+
+    /// The limits of single accelerators under the leases of a ledger.
+    fn shares(&self, ledger: &Ledger<ChildKey>) -> Shares {
+        shares(&self.children, |key| Some(ledger.entries.get(key)?.lease.as_ref()?.figures.watts))
+    }
+
+    /// The same as it is to be written: they come with a lease, so they stay as they were with one that stays.
+    fn shares_written(&self, before: &Ledger<ChildKey>, after: &Ledger<ChildKey>, mut told: Shares) -> Shares {
+        let sequence = |ledger: &Ledger<ChildKey>, key: &ChildKey| {
+            ledger.entries.get(key).and_then(|entry| entry.lease.as_ref()).map(|lease| lease.sequence)
+        };
+        let made = if self.mode == Mode::Keep { self.shares(after) } else { Shares::new() };
+        told.retain(|key, _| sequence(before, key) == sequence(after, key));
+        let anew = made.into_iter().filter(|(key, _)| sequence(before, key) != sequence(after, key));
+        told.extend(anew);
+        told
     }
 
     /// Who has most to gain is raised first: those in use.
@@ -344,7 +376,7 @@ fn book(
     object: &PowerDomain,
     id: DomainId,
     is_kept: bool,
-    works: &BTreeMap<&str, Works<'_>>,
+    (works, curves): (&BTreeMap<&str, Vec<Pods<'_>>>, &mut Curves<'_>),
 ) -> Book {
     let (tree, spec) = (&seen.site.tree, &object.spec);
     let domain = tree.get(id);
@@ -359,7 +391,7 @@ fn book(
     for power in seen.powers.values().filter(|power| power.spec.domain == name) {
         let node = power.metadata.name.clone().unwrap_or_default();
         let on_site = seen.site.node(&node);
-        children.insert(ChildKey::node(&node), kid(seen, memory, power, on_site, works));
+        children.insert(ChildKey::node(&node), kid(seen, memory, power, on_site, works, curves));
     }
     let has_nodes = !children.is_empty();
     let reboots = spec.reboot_reserve_nodes.map_or(1, |count| usize::try_from(count).unwrap_or(0));

@@ -3,10 +3,10 @@
 
 use super::memory::Memory;
 use super::seen::{SILENT, Seen};
-use super::works::Works;
+use super::works::{Curves, Pods, Together, together};
 use crate::api::{AcceleratorProfile, ChildKey, NodePower, labels};
 use crate::controller::site::{LEAST_PERCENT, SiteNode, device, device_idle, is_ready};
-use crate::core::divide::{Claim, Scale};
+use crate::core::divide::{Claim, Group, Range, Scale, Work};
 use crate::core::lease::{Figures, Report};
 use crate::units::Watts;
 use std::collections::BTreeMap;
@@ -25,6 +25,10 @@ pub(super) struct Kid {
     /// What it holds though its cap has fallen, or may hold since it says nothing, and its lease: nothing of that is there for
     /// the others.
     pub stuck: Option<(Watts, Figures)>,
+    /// A node's accelerators by their limits, where something works on it.
+    pub together: Vec<Together>,
+    /// How a node's watts are reckoned.
+    pub scale: Scale,
 }
 
 impl Kid {
@@ -54,6 +58,8 @@ impl Kid {
             fenced: Some(Watts::ZERO),
             leaves: true,
             stuck: None,
+            together: Vec::new(),
+            scale: Scale::default(),
         }
     }
 }
@@ -64,14 +70,15 @@ pub(super) fn kid(
     memory: &Memory,
     power: &NodePower,
     on_site: Option<&SiteNode>,
-    works: &BTreeMap<&str, Works<'_>>,
+    works: &BTreeMap<&str, Vec<Pods<'_>>>,
+    curves: &mut Curves<'_>,
 ) -> Kid {
     let name = power.metadata.name.as_deref().unwrap_or_default();
     let figures =
         Hardware::of(power, &seen.snapshot.profiles, on_site.map(|node| seen.site.models[node.pool].as_str()));
     let report = power.status.as_ref().and_then(|status| status.report());
-    let ceiling = Watts(power.spec.ceiling_watts).max(figures.at(figures.max));
-    let floor = figures.at(figures.min).min(ceiling);
+    let ceiling = Watts(power.spec.ceiling_watts).max(figures.at(figures.range.max));
+    let floor = figures.at(figures.range.min).min(ceiling);
     let works = works.get(name).filter(|_| on_site.is_some());
     let model = on_site.map_or("", |node| seen.site.models[node.pool].as_str());
     let idle = device_idle(&seen.snapshot.profiles, model); // a grant counts from there
@@ -81,16 +88,13 @@ pub(super) fn kid(
     let fenced =
         power.metadata.annotations.as_ref().and_then(|all| all.get(labels::FENCED)?.parse::<i64>().ok()).map(Watts);
     // what a node hears nothing with must not change with what works on it
-    let any = Works { workloads: vec![(figures.count, None)], ..Works::default() };
-    let (generic, _) = any.curve(seen.snapshot, model, &figures);
-    let full = Claim::new(floor, floor, ceiling, ceiling, generic);
-    let claim = match works {
-        Some(works) => {
-            let (curve, promised) = works.curve(seen.snapshot, model, &figures);
-            let need = figures.at((works.granted + idle).min(figures.max)).max(floor).min(ceiling);
-            Claim::new(floor, promised.max(floor).min(need), need, ceiling, curve)
-        }
-        None => Claim::at(floor),
+    let full = Claim::of_node(&figures.in_full(curves), figures.scale, ceiling);
+    let said = power.status.as_ref().map(|status| status.accelerators.as_slice()).unwrap_or_default();
+    let together = works.map(|pods| together(pods, said, (&figures, idle), model, curves)).unwrap_or_default();
+    let claim = if together.is_empty() {
+        Claim::at(floor)
+    } else {
+        Claim::of_node(&Claim::sum(together.iter().map(|part| &part.group.claim)), figures.scale, ceiling)
     };
     let lease =
         seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
@@ -105,6 +109,8 @@ pub(super) fn kid(
     };
     Kid {
         stuck,
+        together,
+        scale: figures.scale,
         claim,
         full,
         ceiling,
@@ -122,10 +128,8 @@ pub struct Hardware {
     pub scale: Scale,
     /// Its accelerators.
     pub count: u32,
-    /// The lowest limit that each takes.
-    pub min: Watts,
-    /// The highest.
-    pub max: Watts,
+    /// The limits that each takes.
+    pub range: Range,
 }
 
 impl Hardware {
@@ -141,12 +145,19 @@ impl Hardware {
         let max = said.iter().filter_map(|gpu| gpu.max_watts).max().map_or(each, |max| Watts(max).max(each));
         let known = model.map(|model| device(profiles, model).min).unwrap_or(max.percent(LEAST_PERCENT));
         let min = said.iter().filter_map(|gpu| gpu.min_watts).max().map_or(known, Watts).min(max);
-        Self { scale, count, min, max }
+        Self { scale, count, range: Range { min, max } }
     }
 
     /// What the node can draw with this limit on each accelerator.
     #[must_use]
     pub fn at(&self, limit: Watts) -> Watts {
         self.scale.node(limit.times(self.count))
+    }
+
+    /// What its accelerators claim if all of them did work that nothing is known of, and nothing was promised to it.
+    fn in_full(&self, curves: &mut Curves<'_>) -> Claim {
+        let curve = curves.generic(self.range.max);
+        let work = Work { accelerators: self.count, curve: &curve, tolerates_permille: 1000, granted: self.range.max };
+        Group::new(self.count, self.range, &[work]).claim
     }
 }

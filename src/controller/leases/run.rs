@@ -161,6 +161,7 @@ impl Granting {
                     &decided.allotted.ledger,
                     book.parent.as_deref(),
                     decided.allotted.spendable,
+                    &decided.shares,
                 );
                 self.log(&book.domain, &decided);
                 match self.write(&book.domain, metas.get(&book.domain), spec).await {

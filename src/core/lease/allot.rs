@@ -57,6 +57,8 @@ pub struct Child {
     pub fenced: Option<Watts>,
     /// It belongs here no longer: its entry goes as soon as it is fenced at nothing.
     pub leaves: bool,
+    /// Something beside the figures is to reach it (limits of single accelerators), so its lease is to be made out anew.
+    pub anew: bool,
 }
 
 /// What became of one child.
@@ -272,7 +274,7 @@ impl<K: Ord + Clone> Books<'_, K> {
 
         let is_less = !self.is_within(&lease.figures, &lowered);
         let is_other = lease.steps != child.steps;
-        let is_due = self.is_due(&lease, report, 1);
+        let is_due = child.anew || self.is_due(&lease, report, 1);
         let is_raise = !is_lower || (forgotten.is_some() && (is_other || is_due));
         // A new lease that takes a step too early waits for the sums, while the lease before goes on with its own steps: until two
         // thirds of its life, or until less is to be had anyway.
