@@ -326,8 +326,16 @@ fn a_child_whose_fence_is_gone_comes_back_with_an_older_lease() {
         fallen: false,
     };
     let (steps, report) = (Vec::new(), Some(report));
-    let child =
-        Child { ceiling: Watts(409), report, is_heard: true, wish: figures, steps, fenced: None, leaves: false };
+    let child = Child {
+        ceiling: Watts(409),
+        report,
+        is_heard: true,
+        wish: figures,
+        steps,
+        fenced: None,
+        leaves: false,
+        anew: false,
+    };
     // there is room for what is recorded, and for nothing more
     let facts = Facts { cap, baseline: Watts(694), unguarded_reboots: 0, released: false, above: None };
     let children = BTreeMap::from([(0, child)]);
