@@ -33,39 +33,49 @@ pub fn html(runs: &[Outcome]) -> String {
     let summary = summarise(run, baseline);
     let to = shown_until(runs);
     let site = run.domains.first().map_or("site", |domain| domain.name.as_str());
+    page(
+        site,
+        &html! {
+            header {
+                h1 { (site) }
+                p {
+                    "Policy " strong { (run.policy) } ", " (run.start) " to " (run.end) ", times in UTC. "
+                    "Seed " (run.seed) ", " (run.plans) " plans."
+                    @if to < run.end { " Pictures end at " (to) ": nothing runs later." }
+                }
+            }
+            (headlines(&summary, run))
+            h2 { "Draw against the cap" }
+            p.note { "Filled: this run. Dashed: everything as soon as there is room. Red: the cap." }
+            @for i in 0..run.domains.len() {
+                (draw_chart(run, baseline, i, to))
+            }
+            (signals(run, to))
+            h2 { "Workloads" }
+            (gantt::gantt(run, to))
+            h2 { "Waits" }
+            (tables::waits(run))
+            h2 { "Savings" }
+            (tables::savings(&summary))
+            h2 { "The longest waits, and why" }
+            (tables::worst(run))
+        },
+    )
+}
+
+/// A page that needs no other, with what is not modelled at its end.
+fn page(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Heliotrope: " (site) }
+                title { "Heliotrope: " (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header {
-                    h1 { (site) }
-                    p {
-                        "Policy " strong { (run.policy) } ", " (run.start) " to " (run.end) ", times in UTC. "
-                        "Seed " (run.seed) ", " (run.plans) " plans."
-                        @if to < run.end { " Pictures end at " (to) ": nothing runs later." }
-                    }
-                }
-                (headlines(&summary, run))
-                h2 { "Draw against the cap" }
-                p.note { "Filled: this run. Dashed: everything as soon as there is room. Red: the cap." }
-                @for i in 0..run.domains.len() {
-                    (draw_chart(run, baseline, i, to))
-                }
-                (signals(run, to))
-                h2 { "Workloads" }
-                (gantt::gantt(run, to))
-                h2 { "Waits" }
-                (tables::waits(run))
-                h2 { "Savings" }
-                (tables::savings(&summary))
-                h2 { "The longest waits, and why" }
-                (tables::worst(run))
+                (body)
                 h2 { "Not modelled" }
                 ul { @for line in NOT_MODELLED { li { (line) } } }
             }

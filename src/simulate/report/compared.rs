@@ -1,8 +1,7 @@
 //! Several policies as one page: what each saves against what its users wait, and a table.
 
-use super::{NOT_MODELLED, STYLE};
 use crate::simulate::compare::{Compared, Comparison};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 const WIDTH: f64 = 1120.0;
 const HEIGHT: f64 = 420.0;
@@ -16,35 +15,24 @@ const LABEL: f64 = 14.0;
 /// The page. `site`: what was simulated, for its title.
 #[must_use]
 pub fn page(comparison: &Comparison, site: &str) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Heliotrope: policies on " (site) }
-                style { (PreEscaped(STYLE)) }
+    super::page(
+        &format!("policies on {site}"),
+        &html! {
+            header {
+                h1 { "Policies on " (site) }
+                p { "The same work under the same caps, each policy for itself. Saved is against running everything as soon as there is room." }
             }
-            body {
-                header {
-                    h1 { "Policies on " (site) }
-                    p { "The same work under the same caps, each policy for itself. Saved is against running everything as soon as there is room." }
-                }
-                h2 { "What is saved, against what is waited" }
-                p.note { "Higher and further left is better. The line joins those that no other is better than in both." }
-                (pareto(comparison))
-                h2 { "Figures" }
-                (table(comparison))
-                p.note {
-                    "Of the bound: what is saved of what any policy could save that keeps all deadlines and knows no cap. "
-                    "No policy reaches it under a cap that binds."
-                }
-                h2 { "Not modelled" }
-                ul { @for line in NOT_MODELLED { li { (line) } } }
+            h2 { "What is saved, against what is waited" }
+            p.note { "Higher and further left is better. The line joins those that no other is better than in both." }
+            (pareto(comparison))
+            h2 { "Figures" }
+            (table(comparison))
+            p.note {
+                "Of the bound: what is saved of what any policy could save that keeps all deadlines and knows no cap. "
+                "No policy reaches it under a cap that binds."
             }
-        }
-    };
-    page.into_string()
+        },
+    )
 }
 
 /// Carbon saved over the mean wait.
