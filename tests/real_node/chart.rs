@@ -187,6 +187,7 @@ fn the_chart_holds_a_real_node_to_its_cap() {
     install(&testbed, &plant);
     wait("the controller is ready", || ready(&testbed, CONTROLLERS) == 1);
 
+    wait("actuator and agent are ready, with nothing to hold", || ready(&testbed, AGENTS) == 2);
     testbed.apply(&job()).unwrap();
     assert!(suspended(&testbed), "in Observe nothing is started");
     let found = plant.enforced_limits().unwrap();
