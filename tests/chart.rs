@@ -157,6 +157,50 @@ fn with_agents_it_may_lease_and_they_may_report() {
     );
 }
 
+/// That they run is shown in `tests/real_node`.
+#[test]
+fn on_gpu_nodes_only_the_actuator_has_a_capability() {
+    let objects = rendered(&["--set", "config.agents=true"]);
+    let set = one(&objects, "DaemonSet", "heliotrope-agent");
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(set["metadata"]["namespace"], "heliotrope-agents");
+    assert_eq!(pod["nodeSelector"]["nvidia.com/gpu.present"], "true");
+    assert_eq!(pod["tolerations"][0]["operator"], "Exists", "limits are held whatever is wrong with a node");
+    let names = ["actuator", "agent"];
+    for (container, (name, added)) in
+        pod["containers"].as_array().unwrap().iter().zip(names.iter().zip([Some("SYS_ADMIN"), None]))
+    {
+        let may = &container["securityContext"];
+        assert_eq!(container["name"], *name);
+        assert_eq!((&may["capabilities"]["drop"][0], may["capabilities"]["add"][0].as_str()), (&"ALL".into(), added));
+        assert_eq!(may["readOnlyRootFilesystem"], true);
+        assert_eq!(may["privileged"], Value::Null);
+    }
+    // its pods are not the controller's: neither the Service nor the NetworkPolicy is for them
+    let selected = &one(&objects, "Service", "heliotrope-metrics")["spec"]["selector"]["app.kubernetes.io/name"];
+    let labels = &set["spec"]["template"]["metadata"]["labels"];
+    assert_ne!(selected, &labels["app.kubernetes.io/name"]);
+    // in the network of the node what listens on one address is asked there
+    let host = ["--set", "hostNetwork=true", "--set", "config.listen=127.0.0.1:9"];
+    let probed = |settings: &[&str]| {
+        let objects = rendered(settings);
+        let pod = &one(&objects, "Deployment", "heliotrope-controller")["spec"]["template"]["spec"];
+        (pod["hostNetwork"].clone(), pod["containers"][0]["readinessProbe"]["httpGet"]["host"].clone())
+    };
+    assert_eq!(probed(&host), (true.into(), "127.0.0.1".into()));
+    assert_eq!(probed(&[]), (false.into(), Value::Null));
+}
+
+#[test]
+fn the_controller_runs_where_no_agent_reports_yet() {
+    // the only one who takes the taint off again
+    let objects = rendered(&[]);
+    for (kind, name) in [("Deployment", "heliotrope-controller"), ("Job", "heliotrope-uninstall-check")] {
+        let tolerated = &one(&objects, kind, name)["spec"]["template"]["spec"]["tolerations"][0];
+        assert_eq!(tolerated["key"], "heliotrope.dev/agent-not-ready", "{name}");
+    }
+}
+
 #[test]
 fn to_curtail_is_a_right_of_its_own() {
     let objects = rendered(&[]);

@@ -54,6 +54,7 @@ impl Agent {
             Err(_) => "Failed",
         };
         self.settings.metrics.reads.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.unselected = matches!(heard, Err(ReadError::NoNodePower(_)));
         match heard {
             Ok(heard) => {
                 if self.why_not_heard.take().is_some() {

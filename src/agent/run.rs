@@ -112,6 +112,8 @@ pub(super) struct Agent {
     pub(super) next_read: BootMillis,
     pub(super) wake_at: Option<BootMillis>,
     pub(super) why_not_heard: Option<String>,
+    /// There is no NodePower: no domain that enforces selects the node, so there is nothing to hold.
+    pub(super) unselected: bool,
     /// What the kubelet is asked, one question at a time.
     pub(super) asks: JoinSet<Result<Holders, String>>,
     pub(super) next_ask: BootMillis,
@@ -182,6 +184,7 @@ impl Agent {
             next_read: now,
             wake_at: None,
             why_not_heard: None,
+            unselected: false,
             asks: JoinSet::new(),
             next_ask: now,
             holders: Holders::new(),

@@ -85,6 +85,8 @@ impl Agent {
         let deaf = contact.is_none_or(|at| now >= at + self.contact());
         let not_ready = if let Some(why) = &self.why_no_desk {
             Some(why.clone())
+        } else if self.power.is_none() && self.unselected {
+            None
         } else if self.power.is_none() {
             Some(self.why_not_heard.clone().unwrap_or_else(|| "its NodePower was not read yet".to_owned()))
         } else if self.machine.is_none() {

@@ -25,3 +25,29 @@ is not exempt: by its label, or since it asks for no accelerators, counted as th
 {{- define "heliotrope.port" -}}
 {{ regexReplaceAll "^.*:" .Values.config.listen "" }}
 {{- end }}
+{{- /* Agents' pods are not the controller's: its Service and its NetworkPolicy must not select them. */ -}}
+{{- define "heliotrope.agent" -}}
+app.kubernetes.io/name: heliotrope-agent
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+{{- /* How the API server is reached where its service address leads nowhere: entries of env. */ -}}
+{{- define "heliotrope.api-server" -}}
+{{- with .Values.apiServer.host -}}
+- {name: KUBERNETES_SERVICE_HOST, value: {{ . | quote }}}
+{{ end }}
+{{- with .Values.apiServer.port -}}
+- {name: KUBERNETES_SERVICE_PORT, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- /* Where a probe asks in the host's network, if what it asks listens at one address there: it is the pod's otherwise. */ -}}
+{{- define "heliotrope.probed-host" -}}
+{{- $root := index . 0 }}{{ $host := regexReplaceAll ":.*$" (index . 1) "" }}
+{{- if and $root.Values.hostNetwork (ne $host "0.0.0.0") }}, host: {{ $host }}{{ end }}
+{{- end }}
+{{- /* What GPU nodes without a working agent have: the controller takes it off again, so it must be able to run there. */ -}}
+{{- define "heliotrope.tolerations" -}}
+- {key: heliotrope.dev/agent-not-ready, operator: Exists, effect: NoSchedule}
+{{- with .Values.tolerations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

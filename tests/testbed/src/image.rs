@@ -51,6 +51,7 @@ impl Image {
 
     fn layer(&self) -> Result<Vec<u8>, Error> {
         let mut layer = tar::Builder::new(Vec::new());
+        layer.sparse(false); // containerd knows no holes, and a large program that was just built may have some
         let mut known = BTreeSet::new();
         for (source, target) in &self.files {
             let libraries = libraries(source)?.into_iter().map(|path| (PathBuf::from(&path), path));

@@ -1,6 +1,9 @@
 //! A real node in the testbed: containerd and a kubelet, whose pods are processes of this machine.
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "watts of one node")]
+
+mod chart;
 
 use heliotrope::agent::holders::{Holders, holders};
 use heliotrope_testbed::{DevicePlugin, Error, Image, RealNode, Testbed};
@@ -16,13 +19,23 @@ fn now() -> Instant {
 fn wait(what: &str, holds: impl Fn() -> bool) {
     let started = now();
     while !holds() {
-        assert!(now().duration_since(started) < Duration::from_secs(60), "after a minute still not: {what}");
+        assert!(now().duration_since(started) < Duration::from_secs(120), "after two minutes still not: {what}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
 fn said(testbed: &Testbed, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&testbed.kubectl(arguments).unwrap().stdout).into_owned()
+}
+
+/// The node `real-0`; none, with a word, for a person whose machine lacks what it is made of.
+fn real_node(testbed: &Testbed, labels: &[(&str, &str)], images: &[Image]) -> Option<RealNode> {
+    let started = RealNode::start(testbed, "real-0", labels, images);
+    if let (Err(Error::Assets(why)), None) = (&started, std::env::var_os("CI")) {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    Some(started.unwrap())
 }
 
 /// Which pod has which accelerator, by the kubelet's word as the agent hears it.
@@ -40,12 +53,7 @@ fn a_pod_is_a_process_and_outlives_the_kubelet_and_containerd() {
         entrypoint: vec!["/bin/sh".to_owned()],
         files: ["/bin/sh", "/bin/sleep", "/bin/date"].map(own).to_vec(),
     };
-    let started = RealNode::start(&testbed, "real-0", &[("topology.heliotrope.dev/row", "row-a")], &[shell]);
-    if let (Err(Error::Assets(why)), None) = (&started, std::env::var_os("CI")) {
-        eprintln!("skipped: {why}");
-        return;
-    }
-    let mut node = started.unwrap();
+    let Some(mut node) = real_node(&testbed, &[("topology.heliotrope.dev/row", "row-a")], &[shell]) else { return };
     assert_eq!(asked(&node), Ok(Holders::new()));
     let gpus = || (0..8).map(|i| format!("GPU-{i}")).collect::<Vec<_>>();
     let plugin = DevicePlugin::start("nvidia.com/gpu", gpus()).unwrap();
