@@ -83,7 +83,7 @@ const TOLD: i64 = 20;
 /// What stays free below a target, as a part of it: some three deviations of what a limited sum strays by.
 const MARGIN: f64 = 0.004;
 /// What stays free more, as a part of what is drawn under limits that hardly bind: their work's phases are not cut off.
-const LOOSE: f64 = 0.005;
+const LOOSE: f64 = 0.008;
 
 impl ByDraw {
     /// Nothing is known yet.
