@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 
 help:        ## lists the commands
-	@sed -n 's/^\([a-z-]*\): *## /make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-zA-Z0-9-]*\): *## /make \1\t/p' Makefile | expand -t 20
 
 demo:        ## simulates a day of an illustrative site, prints the table and writes heliotrope-demo.html
 	@cargo run --quiet --release -- demo
@@ -25,6 +25,12 @@ bench-curtail: ## seconds of a curtailment at 50 nodes, against benches/budgets.
 bench-divide:  ## milliseconds to divide the watts of 40,000 accelerators, against benches/budgets.yaml
 	@cargo bench --locked --bench divide
 
+eval-E3:       ## holds the curtailment of the Phoenix trial, beside other ways and the optimum; needs ../shared/data; writes docs/results.md
+	@cargo run --quiet --release --locked -p heliotrope-eval -- e3
+
+eval-E4:       ## servers beyond nameplate under one feed, with faults; needs ../shared/data; writes docs/results.md
+	@cargo run --quiet --release --locked -p heliotrope-eval -- e4
+
 crds:          ## writes the CustomResourceDefinitions anew, here and in the chart
 	@cargo run --quiet -- crds --dir crds
 	@cargo run --quiet -- crds --dir charts/heliotrope/crds
@@ -38,4 +44,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail bench-divide model-check crds testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E3 eval-E4 model-check crds testbed-assets testbed-up testbed-down

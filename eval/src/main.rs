@@ -1,0 +1,150 @@
+//! The experiments as commands: `make eval-E3`, `make eval-E4`.
+
+use clap::{Parser, Subcommand};
+use heliotrope_eval::plot::{COLOURS, Line, draw};
+use heliotrope_eval::{e3, e4, section};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Measures Heliotrope on real data.
+#[derive(Parser)]
+struct Options {
+    /// The folder of the shared data.
+    #[arg(long, default_value = "../shared/data", global = true)]
+    data: PathBuf,
+    /// Where the JSON and the picture are written.
+    #[arg(long, default_value = "target/eval", global = true)]
+    out: PathBuf,
+    /// The document whose section is written anew.
+    #[arg(long, default_value = "docs/results.md", global = true)]
+    results: PathBuf,
+    /// Chance: the same seed gives the same bytes.
+    #[arg(long, default_value_t = 1, global = true)]
+    seed: u64,
+    #[command(subcommand)]
+    experiment: Experiment,
+}
+
+#[derive(Subcommand)]
+enum Experiment {
+    /// Holding a curtailment.
+    E3 {
+        /// The folder of the event; that of the Phoenix trial where none is named.
+        #[arg(long)]
+        event: Option<PathBuf>,
+        /// The sweep of limits.
+        #[arg(long)]
+        sweep: Option<PathBuf>,
+    },
+    /// More servers under the same feed.
+    E4 {
+        /// Power by hundredth of all samples.
+        #[arg(long)]
+        power: Option<PathBuf>,
+        /// Accelerators by nameplate.
+        #[arg(long, value_delimiter = ',', default_values_t = [256_u32, 512, 1024])]
+        accelerators: Vec<u32>,
+        /// How long each run is, in seconds.
+        #[arg(long, default_value_t = 2400)]
+        seconds: i64,
+    },
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{} can't be made: {error}", folder.display()))?;
+    }
+    std::fs::write(path, text).map_err(|error| format!("{} can't be written: {error}", path.display()))
+}
+
+fn keep(options: &Options, name: &str, json: &impl serde::Serialize, picture: &str, text: &str) -> Result<(), String> {
+    let json = serde_json::to_string_pretty(json).map_err(|error| format!("{name}: {error}"))?;
+    write(&options.out.join(format!("{name}.json")), &format!("{json}\n"))?;
+    write(&options.out.join(format!("{name}.svg")), picture)?;
+    let document = match std::fs::read_to_string(&options.results) {
+        Ok(document) => document,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(format!("{} can't be read: {error}", options.results.display())),
+    };
+    let document =
+        section::replace(&document, name, text).map_err(|error| format!("{}: {error}", options.results.display()))?;
+    write(&options.results, &document)?;
+    println!("{text}");
+    Ok(())
+}
+
+fn picture_of_e3(found: &e3::E3) -> String {
+    let event = &found.phoenix;
+    let minutes = |drawn: &[f64]| {
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64 / 1000.0;
+        drawn.chunks(20).enumerate().map(|(at, part)| (at as f64 / 3.0 - 5.0, mean(part))).collect()
+    };
+    let lines = event.policies.iter().zip(COLOURS);
+    let mut lines: Vec<Line> = lines
+        .map(|(held, colour)| Line { name: held.policy.clone(), points: minutes(&held.drawn), colour, dashed: false })
+        .collect();
+    let end = event.policies.first().map_or(0.0, |held| held.drawn.len() as f64 / 60.0 - 5.0);
+    let target = event.target_watts / 1000.0;
+    lines.push(Line {
+        name: "target".into(),
+        points: vec![(0.0, target), (end, target)],
+        colour: "#c00000",
+        dashed: true,
+    });
+    draw("E3: draw of 256 A100, asked for 25 % less for three hours", "minutes", "kW, means of 20 s", 0.0, &lines)
+}
+
+fn picture_of_e4(found: &e4::E4) -> String {
+    let mut lines = Vec::new();
+    for (policy, colour) in e4::POLICIES.into_iter().zip([0, 6, 2, 5].map(|at| COLOURS[at])) {
+        for (feed, dashed) in found.feeds.iter().zip([false, true, true]) {
+            let own = feed.runs.iter().filter(|ran| ran.policy == policy);
+            let points = own.map(|ran| (f64::from(ran.more_percent), ran.peak_percent)).collect();
+            lines.push(Line { name: format!("{policy}, {}", feed.accelerators), points, colour, dashed });
+        }
+    }
+    let most = found.feeds.iter().flat_map(|feed| &feed.runs).map(|ran| ran.more_percent).max().unwrap_or(0);
+    lines.push(Line {
+        name: "the feed".into(),
+        points: vec![(0.0, 100.0), (f64::from(most), 100.0)],
+        colour: "#c00000",
+        dashed: true,
+    });
+    draw("E4: highest draw of a run, by servers beyond nameplate", "% more servers", "% of the feed", 40.0, &lines)
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    match &options.experiment {
+        Experiment::E3 { event, sweep } => {
+            let found = e3::run(&e3::Setting {
+                event: event.clone().unwrap_or_else(|| options.data.join("events/phoenix-srp")),
+                sweep: sweep.clone().unwrap_or_else(|| options.data.join("gpu-power/a100_llm_power_limit_sweep.csv")),
+                hold: 3 * 3600,
+                step: 900,
+                steps: vec![10, 20, 30, 40, 50, 60],
+                seed: options.seed,
+            })?;
+            keep(options, "E3", &found, &picture_of_e3(&found), &section::e3(&found))
+        }
+        Experiment::E4 { power, accelerators, seconds } => {
+            let found = e4::run(&e4::Setting {
+                power: power.clone().unwrap_or_else(|| options.data.join("gpu-power/acme/power_cdf.csv")),
+                accelerators: accelerators.clone(),
+                more: vec![0, 10, 20, 30, 40, 50],
+                seconds: *seconds,
+                seed: options.seed,
+            })?;
+            keep(options, "E4", &found, &picture_of_e4(&found), &section::e4(&found))
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The sections of `docs/results.md`: tables of what was measured, between markers.
+
+use crate::e3::{E3, Event};
+use crate::e4::{E4, POLICIES};
+use std::fmt::Write;
+
+/// A document with an experiment's section made anew; at its end where there was none.
+///
+/// # Errors
+/// Where a section begins and does not end: it is not known what may be replaced.
+pub fn replace(document: &str, experiment: &str, section: &str) -> Result<String, String> {
+    let (begin, end) = (format!("<!-- eval-{experiment} begin -->"), format!("<!-- eval-{experiment} end -->"));
+    let whole = format!("{begin}\n{}\n{end}", section.trim_end());
+    match (document.find(&begin), document.find(&end)) {
+        (Some(from), Some(to)) if from < to => {
+            Ok(format!("{}{whole}{}", &document[..from], &document[to + end.len()..]))
+        }
+        (None, None) => {
+            let title = if document.trim().is_empty() { "# Measured" } else { document.trim_end() };
+            Ok(format!("{title}\n\n{whole}\n"))
+        }
+        _ => Err(format!("{begin} and {end} do not stand in this order: set both, or neither")),
+    }
+}
+
+fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "**not met**" }
+}
+
+fn table(event: &Event) -> String {
+    let mut text = "| policy | s above target, after 30 s | s to target | over-curtailed, % of baseline | weighted performance | share of the LP | floors broken |\n|---|---|---|---|---|---|---|\n".to_owned();
+    for held in &event.policies {
+        let reached = held.seconds_to_target.map_or("never".to_owned(), |seconds| seconds.to_string());
+        let _ = writeln!(
+            text,
+            "| {} | {} | {reached} | {:.2} | {:.4} | {:.2} % | {} |",
+            held.policy,
+            held.seconds_above,
+            held.over_curtailment_percent,
+            held.weighted_performance,
+            held.share_of_lp * 100.0,
+            held.floors_broken
+        );
+    }
+    text
+}
+
+/// E3's section.
+#[must_use]
+pub fn e3(found: &E3) -> String {
+    let mut text = format!(
+        "## E3: holding a curtailment (`make eval-E3`)\n\n\
+        {} A100 with the workloads, flexibilities and curves of the Phoenix trial of May 2025, modelled; {:.1} kW at full speed \
+        (the trial: {:.1}). Two modes of Heliotrope: *by limits* is what the controller does today, run as it is (claims, division, \
+        leases, nodes); *by draw* divides by the curves of the draw (`core/divide`) and follows the meter, and the controller does \
+        not do this yet.\n\n### The event: {} % for three hours\n\nTarget {:.1} kW. The LP does {:.4} within it and keeps {} of {} floors.\n\n",
+        found.accelerators,
+        found.baseline_watts / 1000.0,
+        found.trial.baseline_watts / 1000.0,
+        found.phoenix.percent,
+        found.phoenix.target_watts / 1000.0,
+        found.phoenix.lp_performance,
+        found.phoenix.lp_floors_kept,
+        found.phoenix.policies.first().map_or(0, |held| held.speeds.len()),
+    );
+    text += &table(&found.phoenix);
+    let _ = writeln!(
+        text,
+        "| the trial, measured | – | – | {:.2} | {:.4} | {:.2} % | – |\n",
+        found.trial.over_curtailment_percent,
+        found.trial.weighted_performance,
+        100.0 * found.trial.weighted_performance / found.phoenix.lp_performance
+    );
+    text += "| bar | for | by draw | by limits |\n|---|---|---|---|\n";
+    let mut bar = |name: &str, value: &dyn Fn(&crate::e3::Held) -> (bool, String)| {
+        let cells: Vec<String> = found
+            .phoenix
+            .policies
+            .iter()
+            .take(2)
+            .map(|held| {
+                let (is_met, value) = value(held);
+                format!("{value}: {}", verdict(is_met))
+            })
+            .collect();
+        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+    };
+    bar("0 s above the target after 30 s | the event", &|held| {
+        (held.seconds_above == 0, format!("{} s", held.seconds_above))
+    });
+    bar("over-curtailed by less than 1 % of the baseline | the event", &|held| {
+        (held.over_curtailment_percent < 1.0, format!("{:.2} %", held.over_curtailment_percent))
+    });
+    bar("at least 99.5 % of the LP | the event", &|held| {
+        (held.share_of_lp >= 0.995, format!("{:.2} %", held.share_of_lp * 100.0))
+    });
+    bar("no floor broken that the LP keeps | the event", &|held| {
+        (held.floors_broken == 0, held.floors_broken.to_string())
+    });
+    if let Some(step) = found.steps.iter().find(|step| step.percent == 30) {
+        let cells: Vec<String> = step
+            .policies
+            .iter()
+            .take(2)
+            .map(|held| match held.seconds_to_target {
+                Some(seconds) => format!("{seconds} s: {}", verdict(seconds <= 30)),
+                None => format!("never: {}", verdict(false)),
+            })
+            .collect();
+        let _ = writeln!(text, "| at the target within 30 s | the step of 30 % | {} |", cells.join(" | "));
+    }
+    text += "\n### Held steps\n";
+    for step in &found.steps {
+        let _ = write!(
+            text,
+            "\n{} %: target {:.1} kW; the LP does {:.4} and keeps {} floors.\n\n{}",
+            step.percent,
+            step.target_watts / 1000.0,
+            step.lp_performance,
+            step.lp_floors_kept,
+            table(step)
+        );
+    }
+    let _ = write!(
+        text,
+        "\nNot modelled: hosts (the trial metered accelerators), wear of a pause (what it costs to stop and start is nothing here, \
+        which is kind to pause-greedy), jobs that come and go, a lost or biased meter. Seconds count from the beginning of the \
+        event; no policy uses the 30 s of notice. The noise is made up: from one minute to the next the sum strays by {:.2} % at full speed and {:.2} % while it is \
+        held; the trial's by {:.2} and {:.2} % (neither with drifts nor with dropped samples). A speed counts as below a floor when it is more than half a point \
+        below: limits are whole watts. A share above 100 % is work done below floors that the optimum keeps. The uniform cap, DVFS-fair and pause-greedy know the curves; without a margin they \
+        are above the target whenever the noise is. The trial's three hours begin with its first minute under the target.\n",
+        found.noise_percent, found.held_noise_percent, found.trial.noise_percent, found.trial.held_noise_percent
+    );
+    text
+}
+
+/// E4's section.
+#[must_use]
+pub fn e4(found: &E4) -> String {
+    let mut text = format!(
+        "## E4: more servers under the same feed (`make eval-E4`)\n\n\
+        Servers of eight A100 that draw as in AcmeTrace's distribution ({:.0} W in the mean, up to 440 W under 400), {:.0} W of host each. \
+        In the middle third the feed falls to 85 %. Faults: agents hear nothing for two minutes, agents restart, the controller \
+        dies twice during the event, sensors are lost for two minutes. Over is the plant's own power above the cap, 30 s after a fall \
+        of the cap. Bar: +30 % servers with 0 W·s over.\n\n\
+        | accelerators by nameplate | most servers with 0 W·s over | servers | work kept | work of all | bar | limit (cap ÷ mean power) |\n|---|---|---|---|---|---|---|\n",
+        found.mean_watts, found.host_watts
+    );
+    for feed in &found.feeds {
+        for policy in POLICIES {
+            let best = feed.most(policy);
+            let cells = best.map_or("none | – | – | –".to_owned(), |ran| {
+                format!(
+                    "+{} % | {} | {:.1} % | {:.0} %",
+                    ran.more_percent, ran.servers, ran.work_kept_percent, ran.work_percent
+                )
+            });
+            let is_met = best.is_some_and(|ran| ran.more_percent >= 30);
+            let _ = writeln!(
+                text,
+                "| {}, {policy} | {cells} | {} | +{:.0} % |",
+                feed.accelerators,
+                verdict(is_met),
+                feed.limit_percent
+            );
+        }
+    }
+    text += "\nAll runs (a policy is tried with more servers until it is over once):\n\n\
+        | accelerators | policy | servers | W·s over | peak, % of the feed | work kept | work of all |\n|---|---|---|---|---|---|---|\n";
+    for feed in &found.feeds {
+        for ran in &feed.runs {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} (+{} %) | {:.0} | {:.1} | {:.1} % | {:.0} % |",
+                feed.accelerators,
+                ran.policy,
+                ran.servers,
+                ran.more_percent,
+                ran.watt_seconds_over,
+                ran.peak_percent,
+                ran.work_kept_percent,
+                ran.work_percent
+            );
+        }
+    }
+    text += "\nWork kept is the speed of accelerators that have work, of what it would be without limits; work of all is that times the \
+        servers, of what those by nameplate do. A server whose accelerators draw less than 80 W has no pod: its \
+        watts go to the others, by the protocol, and come back when it has. Not modelled: hosts draw their most all the time; which jobs there are does not follow \
+        from how many servers there are; an accelerator under a limit works by the generic curve (the slowest of eight workloads); \
+        hot restarts of nodes at full power (`rebootReserveNodes` is 0). POLCA and Dynamo are rebuilt from their papers, with limits \
+        where POLCA sets clocks; half of the servers may be slowed first.\n";
+    text
+}
