@@ -89,6 +89,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("src/controller/leases/nodes.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/seen.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/shares.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/leases/steady.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/view.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/watchdog.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leases/works.rs", SHELL, "what the controller decides with is values in, values out"),

@@ -13,6 +13,7 @@
 //! - `kids`: a node as a child of its domain
 //! - `works`: what works on a node, and what it does with watts
 //! - `shares`: the limits of single accelerators, where several workloads are on a node
+//! - `steady`: which raises wait, so that limits do not follow all that comes and goes
 //! - [`wish`]: what each child is to have, at each cap
 //! - [`memory`]: who was heard, what was written, how fast it may rise
 //! - [`ramp`]: how slowly a domain comes down to a cap that is known to fall
@@ -31,6 +32,7 @@ pub mod ramp;
 pub mod run;
 pub mod seen;
 mod shares;
+mod steady;
 pub mod view;
 pub mod watchdog;
 pub mod wish;

@@ -10,4 +10,5 @@ mod days;
 mod objects;
 mod quiet;
 mod shares;
+mod steady;
 mod world;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A Job of these pods, each so many accelerators of a node.
-fn runs_on(world: &mut World, name: &str, spec: Value, pods: &[(usize, u32)]) {
+pub fn runs_on(world: &mut World, name: &str, spec: Value, pods: &[(usize, u32)]) {
     let hosts: Vec<String> = world.hosts.iter().map(|host| host.name.clone()).collect();
     let snapshot = &mut world.store.snapshot;
     for (i, (at, gpus)) in pods.iter().enumerate() {
@@ -28,7 +28,7 @@ fn runs_on(world: &mut World, name: &str, spec: Value, pods: &[(usize, u32)]) {
 }
 
 /// The agent of a node knows which pod has which of its eight accelerators.
-fn knows(world: &mut World, at: usize, holders: [&str; 8]) {
+pub fn knows(world: &mut World, at: usize, holders: [&str; 8]) {
     let gpu = |(i, pod): (usize, &str)| AcceleratorPower {
         uuid: format!("GPU-{at}-{i}"),
         min_watts: Some(120),
@@ -45,12 +45,12 @@ fn shares(world: &World, at: usize) -> Vec<AcceleratorShare> {
 }
 
 /// What the agent sets on each accelerator of a node, by its lease, its shares and what is in force.
-fn limits(world: &World, at: usize) -> Vec<i64> {
+pub fn limits(world: &World, at: usize) -> Vec<i64> {
     let host = &world.hosts[at];
     let device = |gpu: &AcceleratorPower| Device { uuid: gpu.uuid.clone(), min: Watts(120), max: Watts(400) };
     let devices: Vec<Device> = host.accelerators.iter().map(device).collect();
     let shares: BTreeMap<String, Watts> =
-        shares(world, at).into_iter().map(|share| (share.uuid, Watts(share.limit_watts))).collect();
+        host.shares.iter().map(|share| (share.uuid.clone(), Watts(share.limit_watts))).collect();
     let lease = host.kept.held.as_ref().unwrap().figures.watts - Watts(HOST);
     let made = scaled(&whole(lease, &devices, &Want::Level(shares)), &devices, host.limit - Watts(HOST));
     let limits: Vec<i64> = made.limits.iter().map(|limit| limit.0).collect();

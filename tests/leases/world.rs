@@ -1,7 +1,9 @@
 //! The site: its objects, its nodes' machines and hardware, and an oracle that looks at the hardware alone.
 
 use crate::objects::{NEW_YEAR, domain, job, node, of, pod, runs};
-use heliotrope::api::{AcceleratorPower, ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec};
+use heliotrope::api::{
+    AcceleratorPower, AcceleratorShare, ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec,
+};
 use heliotrope::caps::{self, Level};
 use heliotrope::controller::leased::{DomainLeases, Leases};
 use heliotrope::controller::leases::books::{Books, Mode};
@@ -13,7 +15,7 @@ use heliotrope::controller::leases::view::view;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::core::chance::random;
-use heliotrope::core::lease::{Cap, Input, Kept, Lease, Node, Rules, Terms};
+use heliotrope::core::lease::{Cap, Input, Kept, Lease, Node, Rules, Terms, Why};
 use heliotrope::units::{BootMillis, Millis, Moment, Seconds, Watts};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -63,6 +65,8 @@ pub struct Host {
     pub order: Option<(BootMillis, Watts)>,
     /// Its accelerators and the pod that has each, as its agent says; none while it does not know.
     pub accelerators: Vec<AcceleratorPower>,
+    /// The limits of single accelerators that came with its lease.
+    pub shares: Vec<AcceleratorShare>,
 }
 
 /// All objects of the store.
@@ -99,6 +103,12 @@ pub struct World {
 
 impl World {
     pub fn new(reboots: i64) -> Self {
+        Self::of(reboots, NODES)
+    }
+
+    /// Rows of so many nodes, with caps in proportion.
+    pub fn of(reboots: i64, nodes: usize) -> Self {
+        let scaled = |cap: i64| cap * i64::try_from(nodes / NODES).unwrap();
         let class = json!([{"name": "dgx", "matchLabels": {}, "hostIdleWatts": 500, "hostMaxWatts": HOST}]);
         let row = |name: &str, cap: i64, baseline: i64| {
             domain(
@@ -110,12 +120,12 @@ impl World {
         };
         let site = domain(
             "site",
-            json!({"capWatts": 31_000, "mode": "Enforce", "overheadPermille": 50,
-            "lowestCapWatts": 20_000}),
+            json!({"capWatts": scaled(31_000), "mode": "Enforce", "overheadPermille": 50,
+            "lowestCapWatts": scaled(20_000)}),
         );
         let mut snapshot = Snapshot {
             now: NEW_YEAR,
-            domains: vec![site, row("row-a", 16_000, 0), row("row-b", 17_000, 500)],
+            domains: vec![site, row("row-a", scaled(16_000), 0), row("row-b", scaled(17_000), 500)],
             ..Snapshot::default()
         };
         let point =
@@ -126,7 +136,7 @@ impl World {
             "idleWatts": 60, "source": "this test"}})));
         let mut hosts = Vec::new();
         for row in ROWS {
-            for i in 0..NODES {
+            for i in 0..nodes {
                 let name = format!("{row}-{i}");
                 snapshot.nodes.push(node(&name, row, A100));
                 snapshot.pods.push(pod(None, Some(&name)));
@@ -141,6 +151,7 @@ impl World {
                     next_read: 0,
                     order: None,
                     accelerators: Vec::new(),
+                    shares: Vec::new(),
                 });
             }
         }
@@ -303,7 +314,10 @@ impl World {
                 let child = store.allotments.get(host.row).and_then(|spec| spec.child(&ChildKey::node(&host.name)));
                 if let Some(lease) = child.and_then(|child| child.lease.as_ref()) {
                     let after = machine.number();
-                    machine.step(now, &Input::Offered { lease: &Lease::from(lease), after });
+                    let answer = machine.step(now, &Input::Offered { lease: &Lease::from(lease), after });
+                    if matches!(answer.why, Why::Accepted { .. }) {
+                        host.shares = child.map(|child| child.shares.clone()).unwrap_or_default();
+                    }
                 }
             }
         }

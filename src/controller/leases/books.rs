@@ -182,6 +182,7 @@ impl Books {
         let ceilings: Vec<Watts> = follows.iter().map(|kid| kid.ceiling).collect();
         let stuck: Watts = book.children.values().filter_map(|kid| kid.stuck.as_ref()).map(|(holds, _)| *holds).sum();
         let spendable = spendable(&ledger, &facts, Rules::ALL);
+        let mut is_rising = false;
         let made = match book.mode {
             Mode::Release => Wishes {
                 figures: ceilings.iter().map(|ceiling| Figures::flat(*ceiling)).collect(),
@@ -200,6 +201,7 @@ impl Books {
                     book.ramp_up,
                     seen.now,
                 );
+                is_rising = now < book.ahead.min(spendable);
                 let pot = Pot {
                     full: book.full,
                     lowest: book.lowest,
@@ -219,6 +221,17 @@ impl Books {
             };
             if let Some(wish) = wish {
                 child.wish = wish.clone();
+            }
+        }
+        // what rises slowly by order is steady enough
+        if book.mode == Mode::Keep && !is_rising {
+            for (key, child) in children.iter_mut().filter(|(key, _)| key.kind == ChildKind::Node) {
+                let (kid, lease) =
+                    (&book.children[key], ledger.entries.get(key).and_then(|entry| entry.lease.as_ref()));
+                if let Some(lease) = lease.filter(|_| kid.stuck.is_none()) {
+                    let wish = std::mem::replace(&mut child.wish, Figures::flat(Watts::ZERO));
+                    child.wish = memory.steady(&key.name, &lease.figures, wish, &kid.claim, seen.now);
+                }
             }
         }
         let drawn = book.drawn(&ledger);

@@ -2,8 +2,10 @@
 //! as not heard.
 
 use super::ramp::BATCH;
+use super::steady::Steady;
 use super::watchdog::{Barks, Watchdog};
 use crate::api::NodePower;
+use crate::core::divide::Claim;
 use crate::core::lease::{Beat, Figures, Report};
 use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ pub struct Memory {
     watchdogs: BTreeMap<String, Watchdog>,
     /// By node: what it may hold.
     holds: BTreeMap<String, Holds>,
+    /// By node: a raise that waits.
+    steady: BTreeMap<String, Steady>,
 }
 
 /// What a node may hold by all that it said and was allowed.
@@ -197,6 +201,11 @@ impl Memory {
     pub fn stuck(&self, node: &str, now: Millis) -> Option<Watts> {
         let holds = self.holds.get(node)?;
         holds.over.filter(|since| now.0.saturating_sub(since.0) >= FOLLOWS.0).map(|_| holds.most)
+    }
+
+    /// What is to be written for a node that is leased `held`: a raise that gains little waits.
+    pub fn steady(&mut self, node: &str, held: &Figures, wish: Figures, claim: &Claim, now: Millis) -> Figures {
+        self.steady.entry(node.to_owned()).or_default().look(held, wish, claim, now)
     }
 
     /// What may be leased in a domain, where it may rise by so many watts a second only: a step each ten seconds.
