@@ -115,8 +115,7 @@ fn the_controller_may_do_what_it_does_and_nothing_more() {
 fn doctor_asks_for_what_the_chart_gives() {
     let of = |objects: &[Value]| {
         let role = rights(one(objects, "ClusterRole", "heliotrope-controller"));
-        let has = move |right: &Right| role.contains(&format!("{}/{} {}", right.group, right.resource, right.verb));
-        has
+        move |right: &Right| role.contains(&format!("{}/{} {}", right.group, right.resource, right.verb))
     };
     let (plain, with_agents) = (of(&rendered(&[])), of(&rendered(&["--set", "config.agents=true"])));
     for right in NEEDED {

@@ -64,17 +64,23 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
     }
 }
 
+/// Who was told to stop, when, and when it is gone.
+type Told = (String, i64, i64);
+
+/// Who was asked for a checkpoint, and when.
+type Asked = (String, i64);
+
 /// What one that is asked for a checkpoint does: writes one after so long, or never.
 type Answers = Option<i64>;
 
 /// Plays it tick by tick: when each was told to stop. What stops draws for as long as it may, and starts no more.
-fn played(problem: Problem, until: i64) -> Vec<(String, i64, i64)> {
+fn played(problem: Problem, until: i64) -> Vec<Told> {
     played_with(problem, until, None).0
 }
 
 /// The same, and when each was asked for a checkpoint first.
-fn played_with(mut problem: Problem, until: i64, answers: Answers) -> (Vec<(String, i64, i64)>, Vec<(String, i64)>) {
-    let (mut told, mut asked): (Vec<(String, i64, i64)>, Vec<(String, i64)>) = (Vec::new(), Vec::new());
+fn played_with(mut problem: Problem, until: i64, answers: Answers) -> (Vec<Told>, Vec<Asked>) {
+    let (mut told, mut asked): (Vec<Told>, Vec<Asked>) = (Vec::new(), Vec::new());
     // as fine as the ticks, so that a plan uses all the time that there is until the fall
     problem.slot = Seconds(TICK);
     while problem.now.0 <= until {

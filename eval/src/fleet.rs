@@ -323,7 +323,7 @@ impl Fleet {
             spendable.insert(book.domain.clone(), decided.allotted.spendable);
             if decided.allotted.changed {
                 let (ledger, spend) = (&decided.allotted.ledger, decided.allotted.spendable);
-                let spec = PowerAllotmentSpec::of(ledger, book.parent.as_deref(), spend);
+                let spec = PowerAllotmentSpec::of(ledger, book.parent.as_deref(), spend, &decided.shares);
                 self.memory.wrote(&book.domain, "uid", spec.sequence);
                 seen.allotments.insert(book.domain.clone(), spec);
                 version += 1;

@@ -69,7 +69,7 @@ impl Watching {
             let committed = below().find(|figures| figures.domain == id).map_or(0, |figures| figures.committed.0);
             observed.peak_committed_watts = observed.peak_committed_watts.max(committed);
             if below().any(|figures| figures.committed > figures.cap) {
-                *over_for = *over_for + elapsed;
+                *over_for += elapsed;
             }
             // whole minutes: a status does not change each second
             observed.minutes_over_cap += over_for.0 / 60;

@@ -116,7 +116,7 @@ const KUBELET_RENEWS: Seconds = Seconds(40);
 /// Everything that is found, in the order in which a person would mend it.
 #[must_use]
 pub fn findings(seen: &Seen) -> Vec<Finding> {
-    let about: [(&'static str, fn(&Seen) -> Look<Vec<Found>>); 10] = [
+    let about: [(&'static str, Check); 10] = [
         ("API server", server),
         ("kinds", kinds),
         ("rights", rights),
@@ -141,6 +141,9 @@ pub fn findings(seen: &Seen) -> Vec<Finding> {
 }
 
 type Found = (Level, String, Option<String>);
+
+/// One part of the installation, looked at.
+type Check = fn(&Seen) -> Look<Vec<Found>>;
 
 fn ok(text: impl Into<String>) -> Found {
     (Level::Ok, text.into(), None)

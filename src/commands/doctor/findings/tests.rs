@@ -22,7 +22,7 @@ fn domain(name: &str, spec: Value, conditions: &[Value]) -> PowerDomain {
 
 fn good() -> Seen {
     let accepted = condition_of("Accepted", true, "it is part of the tree");
-    let root = domain("site", json!({"capWatts": 30_000, "mode": "Enforce"}), &[accepted.clone()]);
+    let root = domain("site", json!({"capWatts": 30_000, "mode": "Enforce"}), std::slice::from_ref(&accepted));
     let selector = json!({"matchLabels": {"row": "a"}});
     let row = json!({"capWatts": 20_000, "parent": "site", "nodeSelector": selector, "rebootReserveNodes": 0});
     let node = json!({"metadata": {"name": "gpu-1", "labels": {"row": "a"}},
