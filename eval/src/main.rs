@@ -91,7 +91,7 @@ fn picture_of_e3(found: &e3::E3) -> String {
         colour: "#c00000",
         dashed: true,
     });
-    draw("E3: draw of 256 A100, asked for 25 % less for three hours", "minutes", "kW, means of 20 s", 0.0, &lines)
+    draw("E3: draw of 256 A100, asked for 25 % less for three hours", "minutes", "kW, means of 20 s", 55.0, &lines)
 }
 
 fn picture_of_e4(found: &e4::E4) -> String {
