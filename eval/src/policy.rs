@@ -248,7 +248,6 @@ impl Policy for PauseGreedy {
 pub struct TwoThresholds {
     level: usize,
     since: i64,
-    set: Option<usize>,
 }
 
 impl Policy for TwoThresholds {
@@ -270,27 +269,14 @@ impl Policy for TwoThresholds {
         let takes = if wanted == 3 { 5 } else { 40 };
         if wanted != self.level && view.second >= self.since + takes {
             (self.level, self.since) = (wanted, view.second);
-            self.set = Some(wanted);
         }
-        let level = self.set.unwrap_or(0);
         Ok(by_job(view, |job| {
             let flexible = view.jobs[job].floor <= 0.5;
-            let limit = match level {
-                0 => 400.0,
-                1 => {
-                    if flexible {
-                        250.0
-                    } else {
-                        400.0
-                    }
-                }
-                2 => {
-                    if flexible {
-                        200.0
-                    } else {
-                        300.0
-                    }
-                }
+            let limit = match (self.level, flexible) {
+                (0, _) | (1, false) => 400.0,
+                (1, true) => 250.0,
+                (2, true) => 200.0,
+                (2, false) => 300.0,
                 _ => 100.0,
             };
             Set { limit, paused: false }

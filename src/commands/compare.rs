@@ -1,7 +1,7 @@
 //! `heliotrope compare`: several policies on one scenario.
 
 use super::CommandError;
-use super::output::{Target, print};
+use super::output::{open, place, print};
 use super::simulate::{read_scenario, with_progress};
 use crate::core::plan::{POLICIES, RunNow, by_name};
 use crate::simulate::compare::{Comparison, table};
@@ -54,11 +54,7 @@ impl Compare {
         let setup = setup(&document, &read)?;
         let to_stdout = self.json.as_deref() == Some(Path::new("-"));
         let file = self.json.as_ref().filter(|_| !to_stdout);
-        if file.is_some() && file == self.report.as_ref() {
-            return Err(CommandError::Usage("--json and --report: two results can't go into one file".to_owned()));
-        }
-        let mut json = file.map(|path| Target::open(path)).transpose()?;
-        let mut page = self.report.as_ref().map(|path| Target::open(path)).transpose()?;
+        let targets = open([file, self.report.as_ref()])?;
         let mut runs = Vec::new();
         for policy in self.policies.iter().filter_map(|name| by_name(name)) {
             runs.push(with_progress(&setup, policy.as_ref())?);
@@ -69,12 +65,7 @@ impl Compare {
         let figures = serde_json::to_value(&comparison).map_err(|error| CommandError::Usage(error.to_string()))?;
         let figures = format!("{figures:#}\n");
         let site = run_now.domains.first().map_or("site", |domain| domain.name.as_str());
-        let html = page.as_ref().map(|_| report::compared::page(&comparison, site)).unwrap_or_default();
-        // 1. all written, 2. all in their places
-        json.as_mut().map(|target| target.fill(&figures)).transpose()?;
-        page.as_mut().map(|target| target.fill(&html)).transpose()?;
-        json.map(|target| target.finish(&figures)).transpose()?;
-        page.map(|target| target.finish(&html)).transpose()?;
+        place(targets, [&|| figures.clone(), &|| report::compared::page(&comparison, site)])?;
         print(&if to_stdout { figures } else { table(&comparison, self.bound) })
     }
 }

@@ -28,7 +28,7 @@ impl Target {
     ///
     /// # Errors
     /// Where it could not be written.
-    pub(super) fn open(path: &Path) -> Result<Self, CommandError> {
+    fn open(path: &Path) -> Result<Self, CommandError> {
         let failed = || CommandError::file(path);
         // a link stays a link: what it leads to is written
         let place = match std::fs::metadata(path) {
@@ -64,7 +64,7 @@ impl Target {
     ///
     /// # Errors
     /// Where it can't be.
-    pub(super) fn fill(&mut self, text: &str) -> Result<(), CommandError> {
+    fn fill(&mut self, text: &str) -> Result<(), CommandError> {
         let done = match &mut self.into {
             Into::Beside(file) => file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()),
             Into::Device(_) => Ok(()),
@@ -76,13 +76,49 @@ impl Target {
     ///
     /// # Errors
     /// Where it can't be.
-    pub(super) fn finish(self, text: &str) -> Result<(), CommandError> {
+    fn finish(self, text: &str) -> Result<(), CommandError> {
         let done = match self.into {
             Into::Beside(file) => file.persist(&self.path).map(drop).map_err(|failed| failed.error),
             Into::Device(mut device) => device.write_all(text.as_bytes()),
         };
         done.map_err(CommandError::file(&self.path))
     }
+}
+
+/// Makes ready to write results, each into a file of its own.
+///
+/// # Errors
+/// Where one could not be written, or two are to go into one file.
+pub(super) fn open<const N: usize>(paths: [Option<&PathBuf>; N]) -> Result<[Option<Target>; N], CommandError> {
+    for (i, path) in paths.iter().enumerate().filter_map(|(i, path)| Some((i, (*path)?))) {
+        if paths[..i].contains(&Some(path)) {
+            return Err(CommandError::Usage(format!("{}: two results can't go into one file", path.display())));
+        }
+    }
+    let mut targets = [const { None }; N];
+    for (target, path) in targets.iter_mut().zip(paths) {
+        *target = path.map(|path| Target::open(path)).transpose()?;
+    }
+    Ok(targets)
+}
+
+/// Writes results, of which only those are made that are wanted: first all beside their places, then all into them.
+///
+/// # Errors
+/// Where one can't be written: then none is in its place, but for those that were moved there before it.
+pub(super) fn place<const N: usize>(
+    targets: [Option<Target>; N],
+    texts: [&dyn Fn() -> String; N],
+) -> Result<(), CommandError> {
+    let mut written = Vec::new();
+    for (target, text) in targets.into_iter().zip(texts) {
+        if let Some(mut target) = target {
+            let text = text();
+            target.fill(&text)?;
+            written.push((target, text));
+        }
+    }
+    written.into_iter().try_for_each(|(target, text)| target.finish(&text))
 }
 
 /// Prints to standard output. Who reads it may have had enough (`| head`): then the rest is not wanted, and no mistake.

@@ -1,7 +1,7 @@
 //! `heliotrope simulate`.
 
 use super::CommandError;
-use super::output::{Target, print};
+use super::output::{open, place, print};
 use crate::core::plan::{Policy, RunNow, by_name};
 use crate::simulate::outcome::Outcome;
 use crate::simulate::{ReadFile, RefusedPlan, Setup, report, run, setup, summary, trace};
@@ -81,15 +81,8 @@ pub(super) fn simulate(document: &Document, read: &ReadFile<'_>, output: &Output
     let setup = setup(document, read)?;
     let policy = by_name(&setup.policy).ok_or_else(|| CommandError::Usage(format!("no policy {}", setup.policy)))?;
     let is_stdout = |path: &&PathBuf| *path == Path::new("-");
-    let open = |path: &Option<PathBuf>| path.as_ref().map(|path| Target::open(path)).transpose();
-    let json_file = output.json.as_ref().filter(|path| !is_stdout(path)).cloned();
-    let files = [&output.trace, &output.report, &json_file];
-    for (i, path) in files.iter().enumerate().filter_map(|(i, path)| Some((i, path.as_ref()?))) {
-        if files[..i].iter().any(|other| other.as_ref() == Some(path)) {
-            return Err(CommandError::Usage(format!("{}: two results can't go into one file", path.display())));
-        }
-    }
-    let targets = [open(&output.trace)?, open(&output.report)?, open(&json_file)?];
+    let json_file = output.json.as_ref().filter(|path| !is_stdout(path));
+    let targets = open([output.trace.as_ref(), output.report.as_ref(), json_file])?;
     let clock = crate::clock::Stopwatch::start();
     let mut runs = vec![with_progress(&setup, policy.as_ref())?];
     let millis = clock.millis();
@@ -102,17 +95,7 @@ pub(super) fn simulate(document: &Document, read: &ReadFile<'_>, output: &Output
         json["timings"] = serde_json::json!({"runMillis": millis, "plans": runs[0].plans});
     }
     let json = format!("{json:#}\n");
-    // 1. all written, 2. all in their places
-    let texts: [&dyn Fn() -> String; 3] = [&|| trace::csv(&runs[0]), &|| report::html(&runs), &|| json.clone()];
-    let mut written = Vec::new();
-    for (target, text) in targets.into_iter().zip(texts) {
-        if let Some(mut target) = target {
-            let text = text();
-            target.fill(&text)?;
-            written.push((target, text));
-        }
-    }
-    written.into_iter().try_for_each(|(target, text)| target.finish(&text))?;
+    place(targets, [&|| trace::csv(&runs[0]), &|| report::html(&runs), &|| json.clone()])?;
     if output.json.as_ref().is_some_and(|path| is_stdout(&path)) {
         print(&json)
     } else {

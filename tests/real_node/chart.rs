@@ -52,10 +52,6 @@ impl Drop for Meter {
     }
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn helm(testbed: &Testbed, arguments: &[&str]) -> Result<(), String> {
     let output = testbed.helm(&[arguments, &["--namespace", CONTROLLERS]].concat()).unwrap();
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
@@ -67,13 +63,14 @@ fn values(testbed: &Testbed, plant: &Plant) -> Value {
     let config: Value = serde_json::from_str(&std::fs::read_to_string(testbed.kubeconfig()).unwrap()).unwrap();
     let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
     let node = testbed.folder().join("real-0");
+    let [controller, agent] = testbed.spare_ports().map(|port| format!("127.0.0.1:{port}"));
     json!({
         "image": {"repository": "heliotrope.test/heliotrope", "tag": "1", "pullPolicy": "Never"},
         "hostNetwork": true,
         "apiServer": {"host": "127.0.0.1", "port": server.rsplit(':').next().unwrap()},
-        "config": {"agents": true, "tickSeconds": 2, "listen": format!("127.0.0.1:{}", free_port())},
+        "config": {"agents": true, "tickSeconds": 2, "listen": controller},
         "agent": {
-            "listen": format!("127.0.0.1:{}", free_port()),
+            "listen": agent,
             "library": format!("{folder}/libnvidia-ml.so.1"),
             "bootIdFile": plant.boot_id_path(),
             "kubeletDir": node.join("kubelet"),

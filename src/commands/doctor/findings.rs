@@ -168,8 +168,8 @@ fn names(all: &[String]) -> String {
 }
 
 fn server(seen: &Seen) -> Look<Vec<Found>> {
-    let (major, minor, name) = seen.version.clone()?;
-    let version = (major, minor);
+    let (major, minor, name) = looked(&seen.version)?;
+    let version = (*major, *minor);
     Ok(vec![if version < OLDEST_SERVER {
         let text = format!("{name} is older than {}.{}, the oldest that is tested", OLDEST_SERVER.0, OLDEST_SERVER.1);
         found(Level::Problem, text, "upgrade the cluster first")
@@ -182,7 +182,7 @@ fn server(seen: &Seen) -> Look<Vec<Found>> {
 }
 
 fn kinds(seen: &Seen) -> Look<Vec<Found>> {
-    let definitions = seen.definitions.clone()?;
+    let definitions = looked(&seen.definitions)?;
     let of = |state: Definition| -> Vec<String> {
         definitions.iter().filter(|(_, is)| **is == state).map(|(name, _)| name.clone()).collect()
     };
@@ -206,7 +206,7 @@ fn rights(seen: &Seen) -> Look<Vec<Found>> {
         let dot = if right.group.is_empty() { "" } else { "." };
         format!("{} {}{dot}{}", right.verb, right.resource, right.group)
     };
-    let (needed, unwanted) = (seen.needed.clone()?, seen.unwanted.clone()?);
+    let (needed, unwanted) = (looked(&seen.needed)?, looked(&seen.unwanted)?);
     let counts = |asked: &&Asked| agents || !asked.right.agents;
     let lacks: Vec<String> = needed.iter().filter(counts).filter(|asked| !asked.allowed).map(named).collect();
     let exceeds: Vec<String> = unwanted.iter().filter(|asked| asked.allowed).map(named).collect();
@@ -227,7 +227,7 @@ fn rights(seen: &Seen) -> Look<Vec<Found>> {
 }
 
 fn policies(seen: &Seen) -> Look<Vec<Found>> {
-    let bound = seen.policies.clone()?;
+    let bound = looked(&seen.policies)?;
     let roots = enforced(seen)?;
     let lacks: Vec<String> = ["hold", "guard"]
         .iter()
@@ -247,8 +247,13 @@ fn policies(seen: &Seen) -> Look<Vec<Found>> {
 
 /// The roots that are enforced.
 fn enforced(seen: &Seen) -> Look<Vec<String>> {
-    let roots = seen.domains.clone()?.into_iter().filter(|domain| domain.spec.parent.is_none());
+    let roots = looked(&seen.domains)?.iter().filter(|domain| domain.spec.parent.is_none());
     Ok(roots.filter(|root| root.spec.mode == Some(Mode::Enforce)).map(|root| root.name_any()).collect())
+}
+
+/// What was read, or why it was not.
+fn looked<T>(part: &Look<T>) -> Look<&T> {
+    part.as_ref().map_err(Clone::clone)
 }
 
 fn condition<'a>(conditions: Option<&'a Vec<Condition>>, kind: &str) -> Option<&'a Condition> {
@@ -256,13 +261,13 @@ fn condition<'a>(conditions: Option<&'a Vec<Condition>>, kind: &str) -> Option<&
 }
 
 fn domains(seen: &Seen) -> Look<Vec<Found>> {
-    let domains = seen.domains.clone()?;
+    let domains = looked(&seen.domains)?;
     if domains.is_empty() {
         let fix = "make a root PowerDomain with the cap of its feed: kubectl explain powerdomain.spec";
         return Ok(vec![found(Level::Problem, "there is no PowerDomain: nothing is kept under any cap", fix)]);
     }
     let mut all = Vec::new();
-    for domain in &domains {
+    for domain in domains {
         let name = domain.name_any();
         let conditions = domain.status.as_ref().map(|status| &status.conditions);
         if conditions.is_none_or(Vec::is_empty) {
@@ -270,8 +275,8 @@ fn domains(seen: &Seen) -> Look<Vec<Found>> {
             all.push(found(Level::Problem, text, "kubectl get pods --namespace heliotrope-system"));
         }
         for kind in [crate::api::conditions::ACCEPTED, FEASIBLE] {
-            if let Some(false) = condition(conditions, kind).map(|condition| condition.status == "True") {
-                let why = condition(conditions, kind).map(|condition| condition.message.clone()).unwrap_or_default();
+            if let Some(told) = condition(conditions, kind).filter(|told| told.status != "True") {
+                let why = &told.message;
                 let fix = format!("kubectl describe powerdomain {name}");
                 all.push(found(Level::Problem, format!("{name} is not {kind}: {why}"), fix));
             }
@@ -286,7 +291,7 @@ fn domains(seen: &Seen) -> Look<Vec<Found>> {
         };
         domains.iter().any(selects)
     };
-    let outside: Vec<String> = uncapped.iter().filter(|node| !is_in(node)).map(ResourceExt::name_any).collect();
+    let outside: Vec<String> = uncapped.into_iter().filter(|node| !is_in(node)).map(ResourceExt::name_any).collect();
     if !outside.is_empty() {
         let text =
             format!("nodes with accelerators that no domain selects: {}. Nothing of them is capped", names(&outside));
@@ -297,19 +302,19 @@ fn domains(seen: &Seen) -> Look<Vec<Found>> {
     Ok(or_ok(all, format!("{} domains, {mode}; every node with accelerators is in one", domains.len())))
 }
 
-fn gpu_nodes(seen: &Seen) -> Look<Vec<Node>> {
-    let has = |node: &Node| {
+fn gpu_nodes(seen: &Seen) -> Look<Vec<&Node>> {
+    let has = |node: &&Node| {
         let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
         allocatable.and_then(|all| all.get(labels::GPU)).is_some_and(|count| count.0 != "0")
     };
-    Ok(seen.nodes.clone()?.into_iter().filter(has).collect())
+    Ok(looked(&seen.nodes)?.iter().filter(has).collect())
 }
 
 fn agents(seen: &Seen) -> Look<Vec<Found>> {
-    let (powers, nodes) = (seen.powers.clone()?, gpu_nodes(seen)?);
+    let (powers, nodes) = (looked(&seen.powers)?, gpu_nodes(seen)?);
     if powers.is_empty() {
         let text = "no node has an agent: Jobs are started and suspended, and no GPU is held to a limit";
-        let level = if seen.allotments.clone()?.is_empty() { Level::Warning } else { Level::Problem };
+        let level = if looked(&seen.allotments)?.is_empty() { Level::Warning } else { Level::Problem };
         return Ok(vec![found(level, text, "set config.agents and agent.enabled in the chart")]);
     }
     let said: BTreeMap<String, &NodePower> = powers.iter().map(|power| (power.name_any(), power)).collect();
@@ -336,7 +341,7 @@ fn agents(seen: &Seen) -> Look<Vec<Found>> {
             format!("silent, or without a lease: {}. They take no new GPU pods, and keep their watts", names(&silent));
         all.push(found(Level::Problem, text, "kubectl describe nodepower NODE, and the agent's pod there"));
     }
-    for domain in seen.domains.clone()? {
+    for domain in looked(&seen.domains)? {
         let conditions = domain.status.as_ref().map(|status| &status.conditions);
         if let Some(told) = condition(conditions, AGENTS_REPORTING).filter(|told| told.status == "False") {
             let (text, name) = (format!("{}: {}", domain.name_any(), told.message), domain.name_any());
@@ -349,7 +354,7 @@ fn agents(seen: &Seen) -> Look<Vec<Found>> {
 fn hardware(seen: &Seen) -> Look<Vec<Found>> {
     let mut faults: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let (mut all, mut count) = (Vec::new(), 0);
-    for power in seen.powers.clone()? {
+    for power in looked(&seen.powers)? {
         let (name, Some(status)) = (power.name_any(), &power.status) else { continue };
         count += status.accelerators.len();
         for accelerator in &status.accelerators {
@@ -371,7 +376,7 @@ fn hardware(seen: &Seen) -> Look<Vec<Found>> {
 
 fn boot_guard(seen: &Seen) -> Look<Vec<Found>> {
     let mut all = Vec::new();
-    for domain in seen.domains.clone()?.iter().filter(|domain| domain.spec.node_selector.is_some()) {
+    for domain in looked(&seen.domains)?.iter().filter(|domain| domain.spec.node_selector.is_some()) {
         let name = domain.name_any();
         let conditions = domain.status.as_ref().map(|status| &status.conditions);
         if let Some(told) = condition(conditions, COLD_START_SAFE).filter(|told| told.status == "False") {
@@ -394,12 +399,12 @@ fn boot_guard(seen: &Seen) -> Look<Vec<Found>> {
 
 fn clocks(seen: &Seen) -> Look<Vec<Found>> {
     let mut all = Vec::new();
-    let skew = seen.own_skew.clone()?;
+    let skew = *looked(&seen.own_skew)?;
     if skew.0.abs() > SKEW.0 {
         let text = format!("this machine's clock is {} s from the API server's", skew.0);
         all.push(found(Level::Warning, text, "times that you type are meant by the API server's: look at NTP"));
     }
-    let nodes = seen.nodes.clone()?;
+    let nodes = looked(&seen.nodes)?;
     let is_ready =
         |name: &str| nodes.iter().any(|node| node.name_any() == name && crate::controller::site::is_ready(node));
     let apart = |renewed: Moment| match (renewed - seen.now).0 {
@@ -407,7 +412,7 @@ fn clocks(seen: &Seen) -> Look<Vec<Found>> {
         behind if behind < -(KUBELET_RENEWS.0 + SKEW.0) => Some(behind),
         _ => None,
     };
-    let renewed = seen.renewed.clone()?;
+    let renewed = looked(&seen.renewed)?;
     let wrong: Vec<String> = renewed
         .iter()
         .filter(|(name, _)| is_ready(name))
@@ -422,7 +427,7 @@ fn clocks(seen: &Seen) -> Look<Vec<Found>> {
 
 fn observed(seen: &Seen) -> Look<Vec<Found>> {
     let mut all = Vec::new();
-    for domain in seen.domains.clone()?.iter().filter(|domain| domain.spec.parent.is_none()) {
+    for domain in looked(&seen.domains)?.iter().filter(|domain| domain.spec.parent.is_none()) {
         let (name, status) = (domain.name_any(), domain.status.as_ref());
         let Some(observed) = status.and_then(|status| status.observed.as_ref()) else { continue };
         let mode = if domain.spec.mode == Some(Mode::Enforce) { "was in Observe" } else { "is in Observe" };

@@ -76,7 +76,7 @@ pub struct Testbed {
     folder: Option<tempfile::TempDir>,
     path: PathBuf,
     server: String,
-    ports: Ports<6>,
+    ports: Ports<8>,
 }
 
 impl Testbed {
@@ -128,7 +128,7 @@ impl Testbed {
     fn store_in(path: &Path, ends_with_us: bool, more: Flags) -> Result<Self, Error> {
         let assets = assets()?;
         keys::write(path)?;
-        let ports: Ports<6> = Ports::take()?;
+        let ports: Ports<8> = Ports::take()?;
         let [etcd, peer, secure, ..] = ports.numbers;
         let server = format!("https://127.0.0.1:{secure}");
         for (name, token) in [("admin", "admin"), ("controller-manager", "manager"), ("scheduler", "scheduler")] {
@@ -194,7 +194,7 @@ impl Testbed {
 
     /// Those that act on objects.
     fn start_the_rest(&mut self, more: Flags) -> Result<(), Error> {
-        let [.., manager, scheduler, kwok] = self.ports.numbers;
+        let [_, _, _, manager, scheduler, kwok, ..] = self.ports.numbers;
         let path = self.path.clone();
         let file = |name: &str| path.join(name).display().to_string();
         let testbed = self;
@@ -411,6 +411,13 @@ impl Testbed {
         let options = kube::config::KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(kube_error)?;
         kube::Client::try_from(config).map_err(kube_error)
+    }
+
+    /// Ports for what a test starts beside it: nobody else takes them while it lives.
+    #[must_use]
+    pub fn spare_ports(&self) -> [u16; 2] {
+        let [.., one, other] = self.ports.numbers;
+        [one, other]
     }
 
     /// Where logs and keys are.
