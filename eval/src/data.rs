@@ -1,7 +1,5 @@
 //! What is read from the shared data: curves, the Phoenix trial, the power of two fleets.
 
-use heliotrope::core::profile::{Point, Profile};
-use heliotrope::units::Watts;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -48,21 +46,6 @@ impl Job {
     fn rounded(&self) -> impl Iterator<Item = (i64, i64, i64)> + '_ {
         let whole = |value: f64| value.round() as i64;
         self.points.iter().map(move |(limit, draw, speed)| (whole(*limit), whole(*draw), whole(speed * 1000.0)))
-    }
-
-    /// Its profile.
-    ///
-    /// # Errors
-    /// Where the points can't be those of a device.
-    pub fn profile(&self) -> Result<Profile, String> {
-        let point = |(limit, draw, work): (i64, i64, i64)| Point {
-            limit: Watts(limit),
-            draw: Watts(draw),
-            throughput_permille: u32::try_from(work).unwrap_or(0),
-        };
-        let points: Vec<Point> = self.rounded().map(point).collect();
-        Profile::new(&points, Watts(IDLE as i64), Watts(400), OVERSHOOT)
-            .map_err(|error| format!("the curve of {}: {error}", self.name))
     }
 
     /// The spec of its `AcceleratorProfile`.

@@ -168,6 +168,7 @@ fn curtailment_events(cases: &mut Cases) {
     );
     cases.accepted(kind, event(json!({"reduceWatts": 10000}), json!({"baseline": "Committed"})));
     cases.accepted(kind, event(json!({"reducePercent": 100}), json!({"baseline": "Cap"})));
+    cases.accepted(kind, event(cap(), json!({"measure": "Draw"})));
     for start in ["2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z", "2026-12-01T16:00:00+01:00"] {
         cases.refused(kind, event(cap(), json!({"start": start})), "end must be after start");
     }
@@ -216,6 +217,8 @@ pub fn changes_of_events() -> Vec<(Value, Value, Option<&'static str>)> {
         (at_once, plain.clone(), Some(order)),
         (plain.clone(), with(json!({"target": {"capWatts": 23999}})), Some(order)),
         (plain.clone(), with(json!({"target": {"reducePercent": 30}})), Some(order)),
+        (plain.clone(), with(json!({"measure": "Draw"})), Some(order)),
+        (with(json!({"measure": "Draw"})), with(json!({"measure": "Limits"})), Some(order)),
         (plain.clone(), with(json!({"reason": "peak"})), Some(record)),
     ];
     for (field, to, said) in [
