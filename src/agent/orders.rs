@@ -49,7 +49,13 @@ pub fn wishes(
     if kept.held.is_none() && kept.sequence == 0 {
         return None;
     }
-    let devices = hardware.devices();
+    let mut devices = hardware.devices();
+    // what was found is given back as it was, however low
+    if kept.held.as_ref().is_some_and(|held| !held.figures.gives_back(expected.ceiling)) {
+        for device in &mut devices {
+            device.min = device.min.max(expected.lowest).min(device.max);
+        }
+    }
     let there = |node: Watts| within_reach(expected.scale.limits(node), devices.len(), hardware.out_of_reach());
     let all = match &kept.held {
         Some(held) if held.figures.gives_back(expected.ceiling) => {
@@ -129,7 +135,10 @@ pub fn contact(views: &[GpuView], limit: u64, now: BootMillis) -> Option<BootMil
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actuator::protocol::{HoldView, Identity, Obedience};
+    use crate::actuator::protocol::{HoldView, Identity, Obedience, Observation, Range};
+    use crate::core::divide::Scale;
+    use crate::core::lease::{Figures, Held, Kept, Rules};
+    use crate::units::Millis;
 
     const NOW: BootMillis = BootMillis(100_000);
 
@@ -158,6 +167,41 @@ mod tests {
     fn wishes(limit: i64, fall: i64, ends: Option<u64>) -> Wishes {
         let wish = Wish { uuid: "GPU-0".to_owned(), limit: Watts(limit), fall: Watts(fall) };
         Wishes { gpus: vec![wish], short: None, ends: ends.map(BootMillis) }
+    }
+
+    /// Two that take 100 to 300 W, under a lease with these watts, of which it falls to 260; none lower than `lowest` is to be set.
+    fn leased(watts: i64, lowest: i64) -> Vec<(i64, i64)> {
+        let view = |index: u32| GpuView {
+            gpu: Identity { uuid: format!("GPU-{index}"), index, model: "A40".to_owned(), slices: Vec::new() },
+            range: Some(Range { min_watts: Watts(100), max_watts: Watts(300), default_watts: Watts(300) }),
+            ..view(Phase::Found, None, 0, 0, None)
+        };
+        let scale = Scale { host: Watts::ZERO, overshoot: 0 };
+        let expected = Expected { accelerators: 2, ceiling: Watts(600), scale, lowest: Watts(lowest) };
+        let seen = Observation {
+            now_boot_millis: NOW,
+            sequence: None,
+            gpus: vec![view(0), view(1)],
+            unreadable: Vec::new(),
+            listing: None,
+        };
+        let hardware = Hardware::seen(&seen, &expected, NOW);
+        let figures = Figures { floor: Watts(200), safe: Watts(260), ..Figures::flat(Watts(watts)) };
+        let figures = if watts < 600 { figures } else { Figures::flat(Watts(watts)) };
+        let held = Held { sequence: 5, figures, steps: Vec::new(), ends: NOW.plus(1000) };
+        let kept = Kept { boot: 1, sequence: 5, cap: None, held: Some(held) };
+        let node = Node::start(Rules::ALL, Millis(25_000), kept, (1, 1), Watts(watts), Some(NOW), NOW);
+        let of = |limits: [(u32, i64); 2]| limits.map(|(index, limit)| (format!("GPU-{index}"), Watts(limit))).into();
+        let wishes =
+            super::wishes(&node, &hardware, &expected, &of([(0, 300), (1, 125)]), &of([(0, 300), (1, 100)])).unwrap();
+        wishes.gpus.iter().map(|wish| (wish.limit.0, wish.fall.0)).collect()
+    }
+
+    #[test]
+    fn no_limit_is_set_below_the_lowest_of_the_profile_but_one_that_was_found() {
+        assert_eq!(leased(425, 0), [(300, 153), (125, 106)]);
+        assert_eq!(leased(425, 125), [(300, 135), (125, 125)]);
+        assert_eq!(leased(600, 125), [(300, 300), (100, 100)], "given back as it was");
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub struct Expected {
     pub ceiling: Watts,
     /// How its watts are reckoned.
     pub scale: Scale,
+    /// No lower limit is set on an accelerator.
+    pub lowest: Watts,
 }
 
 impl Expected {
@@ -82,6 +84,7 @@ impl Expected {
             accelerators: usize::try_from(spec.accelerators).unwrap_or(0),
             ceiling: Watts(spec.ceiling_watts),
             scale: spec.scale(),
+            lowest: Watts(spec.lowest_limit_watts.unwrap_or(0)),
         }
     }
 
@@ -283,7 +286,7 @@ mod tests {
 
     fn expected() -> Expected {
         let scale = Scale { host: Watts(1000), overshoot: 100 };
-        Expected { accelerators: 2, ceiling: scale.node(Watts(1500)), scale }
+        Expected { accelerators: 2, ceiling: scale.node(Watts(1500)), scale, lowest: Watts::ZERO }
     }
 
     #[test]

@@ -220,8 +220,12 @@ mod tests {
             fallen,
         };
         let hardware = Hardware { gpus, missing: 0, nameplate: Watts(700) };
-        let expected =
-            Expected { accelerators: 2, ceiling: Watts(4000), scale: Scale { host: Watts(1000), overshoot: 0 } };
+        let expected = Expected {
+            accelerators: 2,
+            ceiling: Watts(4000),
+            scale: Scale { host: Watts(1000), overshoot: 0 },
+            lowest: Watts::ZERO,
+        };
         let facts = Facts {
             node: &NodePower::new("gpu-1", crate::api::NodePowerSpec::default()),
             report: &report,

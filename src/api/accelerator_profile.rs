@@ -66,7 +66,7 @@ pub struct AcceleratorProfileSpec {
     /// Measured points.
     #[schemars(length(min = 1, max = 64))]
     pub points: Vec<Point>,
-    /// The lowest limit that the device takes, in watts.
+    /// The lowest limit that is set on the device, in watts: what it takes, or more where it draws too much under lower ones.
     #[schemars(range(min = 0, max = 100_000))]
     pub min_watts: i64,
     /// The highest limit that the device takes, in watts.

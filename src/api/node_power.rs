@@ -73,6 +73,11 @@ pub struct NodePowerSpec {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub overshoot_permille: i32,
+    /// No lower limit is set on an accelerator, in watts: below it a device draws more than it is told, by its profile. Its own lowest
+    /// limit where that is higher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub lowest_limit_watts: Option<i64>,
 }
 
 /// What the agent of a node says. Written by it alone.

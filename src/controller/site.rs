@@ -381,8 +381,10 @@ pub fn of(profile: &AcceleratorProfile) -> Result<Profile, String> {
 /// What one accelerator's limit may be, and how far above it it draws: by its profiles, else by its nameplate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
-    /// The lowest limit that it takes.
+    /// The lowest limit that is set on it.
     pub min: Watts,
+    /// The same where a profile says it: it holds though the device takes lower ones.
+    pub floor: Option<Watts>,
     /// The highest limit that it takes.
     pub max: Watts,
     /// How far it draws above its limit at worst, in thousandths.
@@ -393,19 +395,24 @@ pub struct Device {
 /// of 400.
 pub const LEAST_PERCENT: u32 = 30;
 
-/// A device of a model: of several profiles the widest range and the largest margin.
+/// A device of a model: of several profiles the highest limits, lowest and highest, and the largest margin.
 #[must_use]
 pub fn device(profiles: &[AcceleratorProfile], model: &str) -> Device {
     let of_model = || profiles.iter().filter(|profile| profile.spec.device_model == model).map(|profile| &profile.spec);
     let plate = nameplate(model).unwrap_or(UNKNOWN);
+    let floor = of_model().map(|spec| Watts(spec.min_watts)).max();
     Device {
-        min: of_model().map(|spec| Watts(spec.min_watts)).max().unwrap_or(plate.percent(LEAST_PERCENT)),
+        min: floor.unwrap_or(plate.percent(LEAST_PERCENT)),
+        floor,
         max: of_model().map(|spec| Watts(spec.max_watts)).max().unwrap_or(plate),
-        overshoot_permille: of_model()
-            .map(|spec| spec.overshoot_permille)
-            .max()
-            .map_or(0, |most| u32::try_from(most).unwrap_or(0)),
+        overshoot_permille: profiles.iter().filter(|p| p.spec.device_model == model).map(overshoot).max().unwrap_or(0),
     }
+}
+
+/// How far a device draws above its limit, in thousandths: what its profile says, or the worst of its points.
+fn overshoot(profile: &AcceleratorProfile) -> u32 {
+    let given = || u32::try_from(profile.spec.overshoot_permille).unwrap_or(0);
+    of(profile).map_or_else(|_| given(), |profile| profile.overshoot_permille())
 }
 
 /// What a device draws when it does nothing: the highest that any of its profiles says.
