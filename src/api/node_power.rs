@@ -144,6 +144,12 @@ pub struct AcceleratorPower {
     pub enforced_watts: Option<i64>,
     /// What it draws, in watts; none where it can't be read.
     pub draw_watts: Option<i64>,
+    /// The clock that it is locked at, in MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_lock_megahertz: Option<i32>,
+    /// Its clock, read back, in MHz; only where it is locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_megahertz: Option<i32>,
     /// The lowest limit that it takes, in watts.
     pub min_watts: Option<i64>,
     /// The highest limit that it takes, in watts.

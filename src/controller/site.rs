@@ -3,11 +3,11 @@
 use super::orders::orders;
 use super::snapshot::Snapshot;
 use super::supply::supplies;
-use crate::api::{AcceleratorProfile, Mode, NodeClass, PowerDomain, WorkloadClass};
+use crate::api::{self, AcceleratorProfile, Knob, Mode, NodeClass, PowerDomain, WorkloadClass};
 use crate::caps::{self, Order};
 use crate::core::domain::{DomainId, DomainSpec, DomainTree};
 use crate::core::plan::{Pool, Supply};
-use crate::core::profile::{Point, Profile, UNKNOWN, nameplate};
+use crate::core::profile::{Clocks, Point, Profile, UNKNOWN, nameplate};
 use crate::units::{Moment, Seconds, Watts};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use std::collections::BTreeMap;
@@ -344,7 +344,7 @@ pub fn device_load(profiles: &[AcceleratorProfile], model: &str, class: Workload
     (worst - device_idle(profiles, model)).max(Watts::ZERO)
 }
 
-/// The profile to count with: the one that is asked for, one for the class, one for any.
+/// The profile to count with.
 #[must_use]
 pub fn profile(
     profiles: &[AcceleratorProfile],
@@ -352,11 +352,39 @@ pub fn profile(
     class: WorkloadClass,
     wanted: Option<&str>,
 ) -> Option<Profile> {
+    chosen(profiles, model, class, wanted).and_then(|profile| of(profile).ok())
+}
+
+/// The clocks that a workload's accelerators are locked at: of serving, where its profile has that for a knob and can be counted with.
+#[must_use]
+pub fn clocks(
+    profiles: &[AcceleratorProfile],
+    model: &str,
+    class: WorkloadClass,
+    wanted: Option<&str>,
+) -> Option<Clocks> {
+    let profile = chosen(profiles, model, class, wanted)
+        .filter(|profile| class == WorkloadClass::Serving && profile.spec.knob == Knob::ClockLock)?;
+    of(profile).ok()?;
+    let clock = |point: &api::Point| {
+        let megahertz = u32::try_from(point.clock_megahertz?).ok().filter(|megahertz| *megahertz > 0)?;
+        Some((Watts(point.limit_watts), megahertz))
+    };
+    Clocks::of(profile.spec.points.iter().filter(|point| point.throughput_permille > 0).filter_map(clock))
+}
+
+/// The profile that is asked for, one for the class, one for any.
+fn chosen<'a>(
+    profiles: &'a [AcceleratorProfile],
+    model: &str,
+    class: WorkloadClass,
+    wanted: Option<&str>,
+) -> Option<&'a AcceleratorProfile> {
     let of_model = || profiles.iter().filter(|profile| profile.spec.device_model == model);
     let named = wanted.and_then(|name| of_model().find(|profile| profile.metadata.name.as_deref() == Some(name)));
     let by_class = || of_model().find(|profile| profile.spec.workload_classes.contains(&class));
     let any = || of_model().find(|profile| profile.spec.workload_classes.is_empty());
-    named.or_else(by_class).or_else(any).and_then(|profile| of(profile).ok())
+    named.or_else(by_class).or_else(any)
 }
 
 /// A custom resource as a profile of the core.

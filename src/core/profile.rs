@@ -10,10 +10,12 @@
 //!         +--------------------- draw
 //! ```
 
+mod clocks;
 mod curve;
 mod flaw;
 mod nameplate;
 
+pub use clocks::Clocks;
 pub use curve::Curve;
 pub use flaw::Flaw;
 pub use nameplate::{UNKNOWN, nameplate};
