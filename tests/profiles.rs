@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use heliotrope::api::{AcceleratorProfile, AcceleratorProfileStatus, WorkloadClass};
+use heliotrope::api::{AcceleratorProfile, AcceleratorProfileStatus, Knob, WorkloadClass};
 use heliotrope::controller::profiles::{models, status};
 use heliotrope::controller::site::{device, device_idle, device_load, profile};
 use heliotrope::core::profile::{Curve, Profile};
@@ -24,7 +24,7 @@ fn a100(points: &[(i64, i64, i64)]) -> AcceleratorProfile {
 }
 
 fn said(profile: &AcceleratorProfile) -> AcceleratorProfileStatus {
-    status(profile, &BTreeSet::from([A100]), Moment(0))
+    status(profile, &[], &BTreeSet::from([A100]), Moment(0))
 }
 
 /// Status, reason and message of a condition.
@@ -119,6 +119,38 @@ fn one_that_no_device_can_be_is_refused_and_the_nameplate_counts() {
 }
 
 #[test]
+fn one_that_another_counts_before_says_so() {
+    let mine = a100(&GOOD);
+    let note = |other: &AcceleratorProfile| {
+        let status = status(&mine, &[other.clone(), mine.clone()], &BTreeSet::from([A100]), Moment(0));
+        let (holds, reason, message) = of(&status, "Accepted");
+        assert_eq!(holds, "True");
+        (reason == "AcceptedWithNotes").then(|| message.to_owned())
+    };
+    let mut other = mine.clone();
+    other.metadata.name = Some("a100".to_owned());
+    assert!(note(&other).unwrap().contains("AcceleratorProfile a100 is for the same device and work and counts"));
+    other.spec.workload_classes = Vec::new();
+    assert_eq!(note(&other), None, "one for its class comes before one for any");
+    other.spec.workload_classes.clone_from(&mine.spec.workload_classes);
+    other.metadata.name = Some("yours".to_owned());
+    assert_eq!(note(&other), None, "a later one");
+    other.metadata.name = Some("a100".to_owned());
+    other.spec.device_model = "NVIDIA-A40".to_owned();
+    assert_eq!(note(&other), None, "another device");
+}
+
+#[test]
+fn clocks_that_are_for_nobody_are_told() {
+    let mut tuning = a100(&GOOD);
+    tuning.spec.knob = Knob::ClockLock;
+    let message = |profile: &AcceleratorProfile| of(&said(profile), "Accepted").2.to_owned();
+    assert!(message(&tuning).starts_with("knob: ClockLock is for class Serving"), "{}", message(&tuning));
+    tuning.spec.workload_classes.push(WorkloadClass::Serving);
+    assert_eq!(message(&tuning), "it can be counted with");
+}
+
+#[test]
 fn one_for_a_device_that_no_node_has_says_which_there_are() {
     let node = |model: Option<&str>| {
         let labels = model.map(|model| json!({"nvidia.com/gpu.product": model}));
@@ -127,12 +159,12 @@ fn one_for_a_device_that_no_node_has_says_which_there_are() {
     let nodes = [node(Some("NVIDIA-A40")), node(Some("NVIDIA-A100-SXM4-40GB")), node(Some("NVIDIA-A40")), node(None)];
     let found = models(&nodes);
     assert_eq!(found.iter().copied().collect::<Vec<_>>(), ["NVIDIA-A100-SXM4-40GB", "NVIDIA-A40"]);
-    let lost = status(&a100(&GOOD), &found, Moment(0));
+    let lost = status(&a100(&GOOD), &[], &found, Moment(0));
     assert_eq!(wrong(&lost), ["OnNodes"]);
     let (_, reason, message) = of(&lost, "OnNodes");
     assert_eq!(reason, "NoNode");
     assert!(message.contains(&format!("no node has the label nvidia.com/gpu.product={A100}")), "{message}");
     assert!(message.contains("`NVIDIA-A100-SXM4-40GB`, `NVIDIA-A40`"), "{message}");
-    let nowhere = status(&a100(&GOOD), &BTreeSet::new(), Moment(0));
+    let nowhere = status(&a100(&GOOD), &[], &BTreeSet::new(), Moment(0));
     assert!(of(&nowhere, "OnNodes").2.contains("no node has a label nvidia.com/gpu.product"));
 }

@@ -2,7 +2,7 @@
 
 use super::site;
 use crate::api::conditions::{self, ACCEPTED, CONCAVE, ON_NODES, WITHIN_LIMITS};
-use crate::api::{AcceleratorProfile, AcceleratorProfileStatus, labels};
+use crate::api::{AcceleratorProfile, AcceleratorProfileStatus, Knob, WorkloadClass, labels};
 use crate::core::profile::{Flaw, UNKNOWN, nameplate};
 use crate::units::{Moment, Watts};
 use k8s_openapi::api::core::v1::Node;
@@ -15,9 +15,14 @@ pub fn models(nodes: &[Arc<Node>]) -> BTreeSet<&str> {
     nodes.iter().filter_map(|node| Some(node.metadata.labels.as_ref()?.get(labels::GPU_PRODUCT)?.as_str())).collect()
 }
 
-/// The status of a profile, where nodes have these models.
+/// The status of a profile among all, where nodes have these models.
 #[must_use]
-pub fn status(profile: &AcceleratorProfile, models: &BTreeSet<&str>, now: Moment) -> AcceleratorProfileStatus {
+pub fn status(
+    profile: &AcceleratorProfile,
+    all: &[AcceleratorProfile],
+    models: &BTreeSet<&str>,
+    now: Moment,
+) -> AcceleratorProfileStatus {
     let generation = profile.metadata.generation;
     let old = profile.status.clone().unwrap_or_default();
     let model = profile.spec.device_model.as_str();
@@ -51,7 +56,10 @@ pub fn status(profile: &AcceleratorProfile, models: &BTreeSet<&str>, now: Moment
             }
         }
         Ok(built) => {
-            set(ACCEPTED, true, "Accepted", "it can be counted with");
+            match note(profile, all) {
+                Some(note) => set(ACCEPTED, true, "AcceptedWithNotes", &note),
+                None => set(ACCEPTED, true, "Accepted", "it can be counted with"),
+            }
             let curve = built.flaws().iter().find(|flaw| !matches!(flaw, Flaw::AboveLimit { .. }));
             match curve {
                 Some(flaw) => {
@@ -72,6 +80,31 @@ pub fn status(profile: &AcceleratorProfile, models: &BTreeSet<&str>, now: Moment
         set(ON_NODES, false, "NoNode", &no_node(model, models));
     }
     status
+}
+
+/// What is worth knowing of one that can be counted with: another counts before it, or its clocks are for nobody.
+fn note(profile: &AcceleratorProfile, all: &[AcceleratorProfile]) -> Option<String> {
+    let spec = &profile.spec;
+    let (name, classes) = (&profile.metadata.name, &spec.workload_classes);
+    let shares = |other: &AcceleratorProfile| {
+        let others = &other.spec.workload_classes;
+        (classes.is_empty() && others.is_empty()) || classes.iter().any(|class| others.contains(class))
+    };
+    let is_before = |other: &&AcceleratorProfile| {
+        other.metadata.name < *name && other.spec.device_model == spec.device_model && shares(other)
+    };
+    if let Some(other) = all.iter().find(is_before) {
+        let other = other.metadata.name.as_deref().unwrap_or_default();
+        return Some(format!(
+            "workloadClasses: AcceleratorProfile {other} is for the same device and work and counts, being the first by name. Delete one \
+             of them, or have workloads name this one (spec.profile); its limits and margin count beside those of {other}"
+        ));
+    }
+    let serves = classes.is_empty() || classes.contains(&WorkloadClass::Serving);
+    (spec.knob == Knob::ClockLock && !serves).then(|| {
+        "knob: ClockLock is for class Serving, which is none of workloadClasses. No clock is locked; power limits are set as by PowerLimit"
+            .to_owned()
+    })
 }
 
 fn no_node(model: &str, models: &BTreeSet<&str>) -> String {

@@ -124,7 +124,7 @@ impl Voice {
         }
         let models = profiles::models(&snapshot.nodes);
         for object in &snapshot.profiles {
-            let status = profiles::status(object, &models, now);
+            let status = profiles::status(object, &snapshot.profiles, &models, now);
             let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
             of_site.extend(write.map(|write| (format!("profile {}", object.name_any()), write)));
         }
