@@ -59,13 +59,13 @@ impl Job {
 }
 
 /// The rows of a file as texts, without the first.
-fn rows(path: &Path) -> Result<Vec<Vec<String>>, String> {
+pub(crate) fn rows(path: &Path) -> Result<Vec<Vec<String>>, String> {
     let tell = |error: csv::Error| format!("{}: {error}; --data names the folder of the shared data", path.display());
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(tell)?;
     reader.records().map(|row| Ok(row.map_err(tell)?.iter().map(|field| field.trim().to_owned()).collect())).collect()
 }
 
-fn number(path: &Path, row: &[String], at: usize) -> Result<f64, String> {
+pub(crate) fn number(path: &Path, row: &[String], at: usize) -> Result<f64, String> {
     let text = row.get(at).map_or("", String::as_str);
     let value: f64 = text.parse().map_err(|_| {
         format!("{}: column {} has {text:?} where a number is needed: {}", path.display(), at + 1, row.join(","))

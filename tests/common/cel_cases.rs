@@ -126,6 +126,21 @@ fn accelerator_profiles(cases: &mut Cases) {
     cases.refused(kind, profile(100, 400, 401, 400), "idleWatts is above maxWatts");
     cases.refused(kind, profile(100, 400, 60, 99), "a point's limitWatts lies outside minWatts..maxWatts");
     cases.refused(kind, profile(100, 400, 60, 401), "a point's limitWatts lies outside minWatts..maxWatts");
+    let knob = |knob: Option<&str>, clock: Option<i64>| {
+        let mut profile = profile(100, 400, 60, 400);
+        if let Some(knob) = knob {
+            profile["knob"] = json!(knob);
+        }
+        if let Some(clock) = clock {
+            profile["points"][0]["clockMegahertz"] = json!(clock);
+        }
+        profile
+    };
+    cases.accepted(kind, knob(Some("PowerLimit"), None));
+    cases.accepted(kind, knob(Some("ClockLock"), Some(1410)));
+    cases.refused(kind, knob(Some("ClockLock"), None), "knob ClockLock needs clockMegahertz at every point");
+    cases.refused(kind, knob(Some("PowerLimit"), Some(1410)), "clockMegahertz at a point needs knob ClockLock");
+    cases.refused(kind, knob(None, Some(1410)), "clockMegahertz at a point needs knob ClockLock");
 }
 
 fn llm_workloads(cases: &mut Cases) {
