@@ -234,6 +234,17 @@ fn the_controller_runs_where_no_agent_reports_yet() {
 }
 
 #[test]
+fn who_may_not_uninstall_reads_why() {
+    let objects = rendered(&[]);
+    let check = one(&objects, "Job", "heliotrope-uninstall-check");
+    let annotations = &check["metadata"]["annotations"];
+    assert_eq!(annotations["helm.sh/hook"], "pre-delete");
+    assert_eq!(annotations["helm.sh/hook-output-log-policy"], "hook-failed");
+    let container = &check["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["terminationMessagePolicy"], "FallbackToLogsOnError");
+}
+
+#[test]
 fn to_curtail_is_a_right_of_its_own() {
     let objects = rendered(&[]);
     let curtailer = set("

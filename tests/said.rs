@@ -6,6 +6,7 @@ use heliotrope::api::conditions::{ACCEPTED, ADMITTED};
 use heliotrope::api::{LLMWorkload, LLMWorkloadStatus, Phase};
 use heliotrope::controller::backoff::{Backoff, hold_back};
 use heliotrope::controller::config::Config;
+use heliotrope::controller::leased::Leases;
 use heliotrope::controller::remarks::remarked;
 use heliotrope::controller::signals::Reading;
 use heliotrope::controller::snapshot::Cause;
@@ -274,4 +275,47 @@ fn a_profile_that_is_not_counted_with_is_noted() {
     assert_eq!(reason, "AcceptedWithNotes");
     let text = "AcceleratorProfile mine is refused (the point at 700 W draws 90 W, less than 100 W when idle): it is counted by nameplate";
     assert!(message.starts_with(text), "{message}");
+}
+
+#[test]
+fn a_job_that_waits_for_nodes_to_open_says_which_and_why() {
+    let mut snapshot = snapshot();
+    add(&mut snapshot, "waits", None, |_| {});
+    add(&mut snapshot, "absurd", None, |job| {
+        job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = json!("9");
+    });
+    let close = |node: &mut Arc<k8s_openapi::api::core::v1::Node>, spec: Value| {
+        Arc::make_mut(node).spec = Some(of(spec));
+    };
+    let taint = json!([{"key": "heliotrope.dev/agent-not-ready", "effect": "NoSchedule"}]);
+    close(&mut snapshot.nodes[0], json!({"taints": taint}));
+    close(&mut snapshot.nodes[1], json!({"unschedulable": true}));
+    let status = said(&snapshot, "waits");
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Pending), Some("NodesShut")));
+    let text = "too few of the nodes that it may use take anything new (a-0: its agent holds no lease yet, a-1: it is cordoned)";
+    assert_eq!(status.message.as_deref(), Some(text));
+    assert_eq!(condition(&status.conditions, ADMITTED), ("False".to_owned(), "NodesShut".to_owned()));
+    // one that no node could take, open or not, is refused as before
+    let status = said(&snapshot, "absurd");
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Refused), Some("NoSuchAccelerator")));
+    close(&mut snapshot.nodes[0], json!({}));
+    assert_eq!(said(&snapshot, "waits").reason.as_deref(), Some("Starting"));
+}
+
+/// A taint that is on its way, or was refused, opens nothing.
+#[test]
+fn with_agents_nothing_starts_where_no_lease_is_held() {
+    let mut snapshot = snapshot();
+    add(&mut snapshot, "waits", None, |_| {});
+    snapshot.leases = Some(Leases::default());
+    assert_eq!(starts(&snapshot), Vec::<String>::new());
+    let status = said(&snapshot, "waits");
+    assert_eq!(status.reason.as_deref(), Some("NodesShut"));
+    assert!(status.message.unwrap().contains("a-0: its agent holds no lease yet"));
+    snapshot.leases = Some(Leases { working: ["a-1".to_owned()].into(), ..Leases::default() });
+    assert_eq!(starts(&snapshot), ["uid-waits"]);
+    // in Observe nobody is held
+    snapshot.leases = Some(Leases::default());
+    snapshot.domains[0].spec.mode = None;
+    assert_eq!(said(&snapshot, "waits").reason.as_deref(), Some("Starting"));
 }

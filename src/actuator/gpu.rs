@@ -114,6 +114,14 @@ impl Gpu {
         view
     }
 
+    /// The most that it may be limited to now, as far as that is known.
+    #[must_use]
+    pub fn in_force(&self) -> Option<Watts> {
+        let view = lock(&self.shared.view);
+        let read = view.reading.as_ref().and_then(|reading| reading.set_watts.max(reading.enforced_watts));
+        read.max(view.hold.limit_watts)
+    }
+
     /// Another list of devices tells this of it.
     pub fn renew(&self, identity: Identity) {
         lock(&self.shared.view).gpu = identity;
@@ -509,6 +517,9 @@ pub fn why(reason: Refusal) -> &'static str {
         Refusal::NamedTwice => "this GPU stands twice in the order: the first is taken",
         Refusal::Device => "its device can't be reached",
         Refusal::Superseded => "a newer order came before this one was carried out",
+        Refusal::OthersNotDown => {
+            "another GPU of this order is to give watts up and does not: nobody gets them. Order it again"
+        }
     }
 }
 

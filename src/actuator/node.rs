@@ -170,35 +170,65 @@ impl Node {
         *lock(&self.seen)
     }
 
-    /// Carries out an order on all its GPUs at once; one that hangs does not keep the others waiting for their limits.
+    /// Carries out an order: on all GPUs at once that are to go down, and where these are read back, on all that go up. Else one
+    /// would draw what another has not given up yet. One that hangs does not keep others waiting for their lower limits.
     ///
     /// # Errors
     /// A lower sequence.
     pub async fn order(&self, order: Order) -> Result<OrderAnswer, Refused> {
+        let sequence = order.sequence;
         {
             let mut seen = lock(&self.seen);
-            if let Some(seen) = seen.filter(|seen| order.sequence < *seen) {
-                let message = format!("{}: {} was seen, this is {}", why(Refusal::LowerSequence), seen, order.sequence);
+            if let Some(seen) = seen.filter(|seen| sequence < *seen) {
+                let message = format!("{}: {} was seen, this is {}", why(Refusal::LowerSequence), seen, sequence);
                 return Err(Refused { reason: RequestRefusal::LowerSequence, message });
             }
-            *seen = Some(order.sequence);
+            *seen = Some(sequence);
         }
         let mut named = BTreeSet::new();
-        let outcomes = order.gpus.into_iter().map(|asked| {
+        let asked = order.gpus.into_iter().map(|asked| {
             let gpu = self.find(&asked.uuid).and_then(|gpu| match named.insert(asked.uuid.clone()) {
                 true => Ok(gpu),
                 false => Err(Refusal::NamedTwice),
             });
             let (uuid, ask) = split(asked);
-            async move {
-                let outcome = match gpu {
-                    Ok(gpu) => gpu.order(order.sequence, ask).await,
-                    Err(reason) => Outcome::Refused { reason, message: why(reason).to_owned() },
-                };
-                GpuAnswer { uuid, outcome }
-            }
+            let falls = gpu.as_ref().is_ok_and(|gpu| gpu.in_force().is_some_and(|held| ask.limit < held));
+            (uuid, gpu, ask, falls)
         });
-        Ok(OrderAnswer { sequence: order.sequence, gpus: join_all(outcomes).await })
+        let asked: Vec<_> = asked.collect();
+        let carried = |down: bool| {
+            let these = asked.iter().filter(move |(.., falls)| *falls == down);
+            join_all(these.map(|(_, gpu, ask, _)| async {
+                match gpu {
+                    Ok(gpu) => gpu.order(sequence, *ask).await,
+                    Err(reason) => refused(*reason),
+                }
+            }))
+        };
+        let lowered = carried(true).await;
+        let raised = if lowered.iter().all(is_down) {
+            carried(false).await
+        } else {
+            let kept = asked.iter().filter(|(.., falls)| !falls).map(|(_, gpu, ask, _)| async {
+                let gpu = match gpu {
+                    Ok(gpu) => gpu,
+                    Err(reason) => return refused(*reason),
+                };
+                // what it has is less than the order's, so it may go on as long
+                let hold = gpu.view(clock::boot()).hold;
+                if let (Some(sequence), Some(limit)) = (hold.sequence, hold.limit_watts) {
+                    gpu.order(sequence, Ask { limit, ..*ask }).await;
+                }
+                refused(Refusal::OthersNotDown)
+            });
+            join_all(kept).await
+        };
+        let (mut lowered, mut raised) = (lowered.into_iter(), raised.into_iter());
+        let answer = |(uuid, _, _, falls)| {
+            let outcome = if falls { lowered.next() } else { raised.next() };
+            Some(GpuAnswer { uuid, outcome: outcome? })
+        };
+        Ok(OrderAnswer { sequence, gpus: asked.into_iter().filter_map(answer).collect() })
     }
 
     fn find(&self, uuid: &str) -> Result<Arc<Gpu>, Refusal> {
@@ -238,6 +268,15 @@ pub fn start(record: Option<&Record>, safe: Option<Watts>, boot_id: &str, now: B
             clock_megahertz: record.clock_lock_megahertz,
         }),
     }
+}
+
+fn refused(reason: Refusal) -> Outcome {
+    Outcome::Refused { reason, message: why(reason).to_owned() }
+}
+
+/// Was it read back at its limit, or below?
+fn is_down(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::ReadBack { limit_watts, enforced_watts, .. } if enforced_watts <= limit_watts)
 }
 
 fn split(order: GpuOrder) -> (String, Ask) {

@@ -1,13 +1,15 @@
-//! Which pod has which accelerators, by the kubelet's word (podresources/v1), at a socket on this node.
+//! Which pod has which accelerators, and which there are to have, by the kubelet's word (podresources/v1), at a socket on this node.
 //!
 //! Nothing is safe by it: limits of a node are what its lease allows, whoever has its accelerators. It says whose share each is.
 
 use crate::api::labels::GPU;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
+use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
 /// An answer that takes longer is of no use: it is asked again soon.
@@ -22,6 +24,13 @@ mod wire {
     pub struct Listed {
         #[prost(message, repeated, tag = "1")]
         pub pods: Vec<Pod>,
+    }
+
+    /// What its device plugins offer, and is healthy: given out or not.
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Allocatable {
+        #[prost(message, repeated, tag = "1")]
+        pub devices: Vec<Devices>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
@@ -52,39 +61,66 @@ mod wire {
 /// By the UUID of an accelerator: the pod that has it, as namespace/name.
 pub type Holders = BTreeMap<String, String>;
 
+/// What the kubelet says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Which pod has which accelerator.
+    pub holders: Holders,
+    /// The accelerators that device plugins offer, by UUID; none where the kubelet is older than that question (1.28).
+    pub offered: Option<BTreeSet<String>>,
+}
+
 /// Asks the kubelet.
 ///
 /// # Errors
 /// Why it did not say, for people.
-pub async fn holders(socket: &Path) -> Result<Holders, String> {
+pub async fn ask(socket: &Path) -> Result<Said, String> {
     let why = |error: &dyn std::fmt::Display| format!("{}: {error}", socket.display());
+    if !socket.exists() {
+        return Err(why(&"there is no such socket"));
+    }
     let late = |_| why(&format!("no answer in {} s", AT_MOST.as_secs()));
-    let listed = tokio::time::timeout(AT_MOST, list(socket)).await.map_err(late)?.map_err(|error| why(&error))?;
-    Ok(by_accelerator(listed))
+    tokio::time::timeout(AT_MOST, both(socket)).await.map_err(late)?.map_err(|error| why(&error))
+}
+
+async fn both(socket: &Path) -> Result<Said, String> {
+    let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).map_err(|error| error.to_string())?;
+    let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
+    let mut grpc = Grpc::new(channel);
+    let listed: wire::Listed =
+        call(&mut grpc, "/v1.PodResourcesLister/List").await.map_err(|status| status.to_string())?;
+    let offered = match call::<wire::Allocatable>(&mut grpc, "/v1.PodResourcesLister/GetAllocatableResources").await {
+        Ok(allocatable) => Some(uuids(allocatable.devices).collect()),
+        Err(status) if status.code() == Code::Unimplemented => None,
+        Err(status) => return Err(status.to_string()),
+    };
+    Ok(Said { holders: by_accelerator(listed), offered })
+}
+
+async fn call<T: prost::Message + Default + 'static>(
+    grpc: &mut Grpc<Channel>,
+    path: &'static str,
+) -> Result<T, Status> {
+    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let codec: ProstCodec<wire::Asked, T> = ProstCodec::default();
+    let answer = grpc.unary(tonic::Request::new(wire::Asked {}), PathAndQuery::from_static(path), codec).await;
+    answer.map(tonic::Response::into_inner)
 }
 
 fn by_accelerator(listed: wire::Listed) -> Holders {
     let mut holders = Holders::new();
     for pod in listed.pods {
         let devices = pod.containers.into_iter().flat_map(|container| container.devices);
-        for id in devices.filter(|devices| devices.resource == GPU).flat_map(|devices| devices.ids) {
-            // one that is shared in time is given out as UUID::1, UUID::2, ..
-            let uuid = id.split("::").next().unwrap_or_default().to_owned();
-            holders.insert(uuid, format!("{}/{}", pod.namespace, pod.name));
-        }
+        let name = format!("{}/{}", pod.namespace, pod.name);
+        holders.extend(uuids(devices).map(|uuid| (uuid, name.clone())));
     }
     holders
 }
 
-async fn list(socket: &Path) -> Result<wire::Listed, String> {
-    let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).map_err(|error| error.to_string())?;
-    let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
-    let mut grpc = tonic::client::Grpc::new(channel);
-    grpc.ready().await.map_err(|error| error.to_string())?;
-    let path = PathAndQuery::from_static("/v1.PodResourcesLister/List");
-    let codec: ProstCodec<wire::Asked, wire::Listed> = ProstCodec::default();
-    let answer = grpc.unary(tonic::Request::new(wire::Asked {}), path, codec).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| status.to_string())
+/// One that is shared in time is given out as UUID::1, UUID::2, ..
+fn uuids(devices: impl IntoIterator<Item = wire::Devices>) -> impl Iterator<Item = String> {
+    let ids = devices.into_iter().filter(|devices| devices.resource == GPU).flat_map(|devices| devices.ids);
+    ids.map(|id| id.split("::").next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -95,9 +131,10 @@ mod tests {
     async fn a_kubelet_that_does_not_answer_holds_nobody_up() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("kubelet.sock");
-        assert!(holders(&socket).await.unwrap_err().contains("kubelet.sock"), "there is none");
+        let why = ask(&socket).await.unwrap_err();
+        assert!(why.ends_with("kubelet.sock: there is no such socket"), "{why}");
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-        let why = holders(&socket).await.unwrap_err();
+        let why = ask(&socket).await.unwrap_err();
         assert!(why.contains("no answer in 2 s"), "{why}");
         drop(listener);
     }

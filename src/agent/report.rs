@@ -1,13 +1,14 @@
 //! What an agent says of its node: the status of its NodePower. Values in, values out.
 
+use super::holders::Said;
 use super::orders::Wishes;
 use super::readings::{Expected, Gpu, Hardware};
-use crate::api::conditions::{self, AS_EXPECTED, FEASIBLE, HELD, OBEYED};
+use crate::api::conditions::{self, AS_EXPECTED, FEASIBLE, HELD, OBEYED, PODS_SERVED};
 use crate::api::{AcceleratorPower, NodePower, NodePowerStatus};
 use crate::core::lease::{Cause, Held, Report};
 use crate::units::{BootMillis, Moment, Watts};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most accelerators that a status lists.
 const MOST: usize = 64;
@@ -35,8 +36,8 @@ pub struct Facts<'a> {
     pub shares: &'a BTreeMap<String, Watts>,
     /// How old the last read of the caps is, in milliseconds.
     pub contact_age: Option<u64>,
-    /// Which pod has which accelerator.
-    pub holders: &'a BTreeMap<String, String>,
+    /// Which pod has which accelerator by the kubelet's word, or why it does not say.
+    pub kubelet: Result<&'a Said, &'a str>,
     /// What else there is to say, for people.
     pub remarks: &'a [String],
     /// Which boot this is.
@@ -52,9 +53,13 @@ pub struct Facts<'a> {
 pub fn status(facts: &Facts<'_>, before: &[Condition]) -> NodePowerStatus {
     let generation = facts.node.metadata.generation;
     let mut conditions = before.to_vec();
-    for (kind, (holds, reason, text)) in
-        [(HELD, held(facts)), (OBEYED, obeyed(facts)), (AS_EXPECTED, as_expected(facts)), (FEASIBLE, feasible(facts))]
-    {
+    for (kind, (holds, reason, text)) in [
+        (HELD, held(facts)),
+        (OBEYED, obeyed(facts)),
+        (AS_EXPECTED, as_expected(facts)),
+        (FEASIBLE, feasible(facts)),
+        (PODS_SERVED, pods_served(facts)),
+    ] {
         conditions::set(&mut conditions, kind, holds, reason, &text, generation, facts.now);
     }
     let mut status = NodePowerStatus {
@@ -82,14 +87,14 @@ fn accelerator(gpu: &Gpu, facts: &Facts<'_>) -> AcceleratorPower {
         clock_megahertz: gpu.clock.and_then(|(_, now)| i32::try_from(now?).ok()),
         min_watts: gpu.range.map(|range| range.min_watts.0),
         max_watts: gpu.range.map(|range| range.max_watts.0),
-        pod: facts.holders.get(&gpu.uuid).map(|pod| pod.chars().take(512).collect()),
+        pod: facts.kubelet.ok().and_then(|said| said.holders.get(&gpu.uuid)).map(|pod| pod.chars().take(512).collect()),
         fault: gpu.fault.as_ref().map(|fault| fault.word.to_owned()),
     }
 }
 
-type Said = (bool, &'static str, String);
+type Verdict = (bool, &'static str, String);
 
-fn held(facts: &Facts<'_>) -> Said {
+fn held(facts: &Facts<'_>) -> Verdict {
     let limit = facts.limit;
     let mut said = match (facts.held, facts.cause) {
         (None, _) if facts.wishes.is_none() => {
@@ -128,7 +133,7 @@ fn held(facts: &Facts<'_>) -> Said {
     said
 }
 
-fn obeyed(facts: &Facts<'_>) -> Said {
+fn obeyed(facts: &Facts<'_>) -> Verdict {
     let faults: Vec<&str> =
         facts.hardware.gpus.iter().filter_map(|gpu| gpu.fault.as_ref()).map(|fault| fault.text.as_str()).collect();
     let mut troubles = facts.hardware.gpus.iter().filter_map(|gpu| gpu.fault.as_ref());
@@ -142,7 +147,7 @@ fn obeyed(facts: &Facts<'_>) -> Said {
     }
 }
 
-fn as_expected(facts: &Facts<'_>) -> Said {
+fn as_expected(facts: &Facts<'_>) -> Verdict {
     let hardware = facts.hardware;
     let (there, expected) = (hardware.gpus.len(), facts.expected.accelerators);
     let unknown: Vec<String> = facts
@@ -172,7 +177,7 @@ fn as_expected(facts: &Facts<'_>) -> Said {
     (true, "AsExpected", format!("{there} accelerators"))
 }
 
-fn feasible(facts: &Facts<'_>) -> Said {
+fn feasible(facts: &Facts<'_>) -> Verdict {
     match facts.wishes.and_then(|wishes| wishes.short) {
         Some((needed, there)) => {
             let text = format!(
@@ -183,6 +188,42 @@ fn feasible(facts: &Facts<'_>) -> Said {
         }
         None => (true, "Feasible", format!("{} in force are above the lowest limits", facts.limit)),
     }
+}
+
+fn pods_served(facts: &Facts<'_>) -> Verdict {
+    let said = match facts.kubelet {
+        Ok(said) => said,
+        Err(why) => {
+            let text = format!("{why}: no pod's accelerators have limits of their own, the node is held as a whole");
+            return (false, "KubeletSilent", text);
+        }
+    };
+    let vanished =
+        said.holders.iter().filter_map(|(uuid, pod)| Some(format!("{pod} has {uuid}, {}", gone(facts, said, uuid)?)));
+    let vanished: Vec<String> = vanished.collect();
+    if !vanished.is_empty() {
+        let text = format!(
+            "{}; its part of the lease is kept. Delete the pod to have it started on others",
+            vanished.join("; ")
+        );
+        return (false, "AcceleratorVanished", text);
+    }
+    let pods: BTreeSet<&String> = said.holders.values().collect();
+    (true, "Served", format!("{} pods have {} accelerators, by the kubelet's word", pods.len(), said.holders.len()))
+}
+
+/// Why a pod can't use an accelerator that it was given; none where it can.
+fn gone(facts: &Facts<'_>, said: &Said, uuid: &str) -> Option<String> {
+    match facts.hardware.gpus.iter().find(|gpu| gpu.uuid == uuid) {
+        Some(Gpu { fault: Some(fault), .. }) if ["Lost", "Hangs"].contains(&fault.word) => {
+            return Some(format!("which does not answer ({})", fault.word));
+        }
+        // plugins may have names of their own, and slices have theirs: such a one is missed only where one is missing
+        None if facts.hardware.missing > 0 && uuid.starts_with("GPU-") => return Some("which is not here".to_owned()),
+        _ => {}
+    }
+    let is_offered = said.offered.as_ref().is_none_or(|offered| offered.contains(uuid));
+    (!is_offered).then(|| "which its device plugin does not offer".to_owned())
 }
 
 #[cfg(test)]
@@ -210,6 +251,18 @@ mod tests {
     }
 
     fn said(cause: Option<Cause>, fallen: bool, gpus: Vec<Gpu>, shares: &[&str]) -> NodePowerStatus {
+        let holders = BTreeMap::from([("a".to_owned(), "team/a".to_owned())]);
+        let kubelet = Said { holders, offered: None };
+        with(cause, fallen, Hardware { gpus, missing: 0, nameplate: Watts(700) }, shares, Ok(&kubelet))
+    }
+
+    fn with(
+        cause: Option<Cause>,
+        fallen: bool,
+        hardware: Hardware,
+        shares: &[&str],
+        kubelet: Result<&Said, &str>,
+    ) -> NodePowerStatus {
         let held =
             Held { sequence: 7, figures: Figures::flat(Watts(3000)), steps: Vec::new(), ends: BootMillis(90_000) };
         let report = Report {
@@ -222,7 +275,6 @@ mod tests {
             cap: Some(Cap { version: 3, watts: Watts(50_000) }),
             fallen,
         };
-        let hardware = Hardware { gpus, missing: 0, nameplate: Watts(700) };
         let expected = Expected {
             accelerators: 2,
             ceiling: Watts(4000),
@@ -240,7 +292,7 @@ mod tests {
             wishes: Some(&Wishes::default()),
             shares: &shares.iter().map(|uuid| ((*uuid).to_owned(), Watts(500))).collect(),
             contact_age: Some(31_000),
-            holders: &BTreeMap::from([("a".to_owned(), "team/a".to_owned())]),
+            kubelet,
             remarks: &["and more".to_owned()],
             boot_id: "b",
             now: Moment(1_900_000_000),
@@ -286,5 +338,48 @@ mod tests {
         assert_eq!(told(vec![gpu("a", None), gpu("b", None)], &["a"]), "True AsExpected");
         assert_eq!(told(vec![gpu("a", None), gpu("b", None)], &["c"]), "False UnknownAccelerator");
         assert_eq!(told(vec![gpu("a", None), gpu("b", None), gpu("c", None)], &[]), "False MoreAccelerators");
+    }
+
+    #[test]
+    fn a_pod_whose_accelerators_vanish_is_named() {
+        let holder = |uuid: &str| (uuid.to_owned(), "team/a".to_owned());
+        let told = |gpus: Vec<Gpu>, missing, holders: &[&str], offered: Option<&[&str]>| {
+            let offered = offered.map(|all| all.iter().map(|uuid| (*uuid).to_owned()).collect());
+            let kubelet = Said { holders: holders.iter().map(|uuid| holder(uuid)).collect(), offered };
+            let hardware = Hardware { gpus, missing, nameplate: Watts(700) };
+            of(&with(None, false, hardware, &[], Ok(&kubelet)), PODS_SERVED)
+        };
+        let both = || vec![gpu("GPU-a", None), gpu("GPU-b", None)];
+        let all: Option<&[&str]> = Some(&["GPU-a", "GPU-b"]);
+        let (what, text) = told(both(), 0, &["GPU-a", "GPU-b"], all);
+        assert_eq!(
+            (what.as_str(), text.as_str()),
+            ("True Served", "1 pods have 2 accelerators, by the kubelet's word")
+        );
+        assert_eq!(told(both(), 0, &["GPU-a"], None).0, "True Served", "an older kubelet");
+        let lost = || vec![gpu("GPU-a", Some(("Lost", false))), gpu("GPU-b", None)];
+        let (what, text) = told(lost(), 0, &["GPU-a"], all);
+        assert_eq!(what, "False AcceleratorVanished");
+        assert!(text.starts_with("team/a has GPU-a, which does not answer (Lost);"), "{text}");
+        assert_eq!(told(lost(), 0, &["GPU-b"], all).0, "True Served", "nobody has it");
+        let raised = || vec![gpu("GPU-a", Some(("RaisedByOther", true)))];
+        assert_eq!(told(raised(), 0, &["GPU-a"], all).0, "True Served", "it works");
+        let (what, text) = told(both(), 0, &["GPU-a", "GPU-b"], Some(&["GPU-b"]));
+        assert_eq!(what, "False AcceleratorVanished");
+        assert!(text.contains("GPU-a, which its device plugin does not offer") && !text.contains("GPU-b"), "{text}");
+        let one = || vec![gpu("GPU-b", None)];
+        assert!(told(one(), 1, &["GPU-a"], all).1.contains("GPU-a, which is not here"));
+        assert_eq!(told(one(), 1, &["MIG-1", "GPU-b"], None).0, "True Served", "a slice has a name of its own");
+    }
+
+    #[test]
+    fn a_kubelet_that_does_not_say_is_told_with_what_is_held() {
+        let hardware = Hardware { gpus: vec![gpu("a", None)], missing: 0, nameplate: Watts(700) };
+        let status = with(None, false, hardware, &[], Err("/k.sock: no answer in 2 s"));
+        let (what, text) = of(&status, PODS_SERVED);
+        assert_eq!(what, "False KubeletSilent");
+        assert!(text.starts_with("/k.sock: no answer in 2 s") && text.contains("held as a whole"), "{text}");
+        assert_eq!(of(&status, HELD).0, "True Leased", "nothing is safe by it");
+        assert_eq!(status.accelerators[0].pod, None);
     }
 }

@@ -3,7 +3,7 @@
 use super::beat::Beaten;
 use super::chain::Read;
 use super::desk::Desk;
-use super::holders::{self, Holders};
+use super::holders::{self, Said};
 use super::keep::{Disk, Found, Memory, boot_number};
 use super::orders::{self, Wishes};
 use super::readings::{Expected, Gpu, Hardware};
@@ -59,7 +59,7 @@ pub async fn run(client: Client, settings: Settings, stop: impl Future<Output = 
             () = &mut stop => break,
             Some(read) = agent.reads.join_next() => agent.on_read(read.ok()).await,
             Some(beaten) = agent.beats.join_next() => agent.on_beaten(beaten.ok()),
-            Some(said) = agent.asks.join_next() => agent.on_holders(said.ok()),
+            Some(said) = agent.asks.join_next() => agent.on_said(said.ok()),
             () = wake.notified() => {
                 agent.wake_at.get_or_insert(clock::boot().plus(TOGETHER));
                 continue;
@@ -115,11 +115,10 @@ pub(super) struct Agent {
     /// There is no NodePower: no domain that enforces selects the node, so there is nothing to hold.
     pub(super) unselected: bool,
     /// What the kubelet is asked, one question at a time.
-    pub(super) asks: JoinSet<Result<Holders, String>>,
+    pub(super) asks: JoinSet<Result<Said, String>>,
     pub(super) next_ask: BootMillis,
-    /// Which pod has which accelerator; nothing while the kubelet does not say.
-    pub(super) holders: Holders,
-    pub(super) why_no_holders: Option<String>,
+    /// What it said last, or why it does not say.
+    pub(super) kubelet: Result<Said, String>,
     /// A newer lease was read too early to be taken: a heartbeat was on its way.
     pub(super) lease_waits: bool,
     pub(super) remarks: Vec<String>,
@@ -187,8 +186,7 @@ impl Agent {
             unselected: false,
             asks: JoinSet::new(),
             next_ask: now,
-            holders: Holders::new(),
-            why_no_holders: None,
+            kubelet: Err("the kubelet was not asked yet".to_owned()),
             lease_waits: false,
             remarks: Vec::new(),
             started_with: None,
@@ -304,31 +302,21 @@ impl Agent {
             return;
         }
         self.next_ask = now.plus(ASKS_KUBELET);
-        if self.settings.pod_resources.exists() {
-            let socket = self.settings.pod_resources.clone();
-            self.asks.spawn(async move { holders::holders(&socket).await });
-        } else {
-            self.holders.clear();
-        }
+        let socket = self.settings.pod_resources.clone();
+        self.asks.spawn(async move { holders::ask(&socket).await });
     }
 
-    fn on_holders(&mut self, said: Option<Result<Holders, String>>) {
-        let why = match said {
-            Some(Ok(holders)) => {
-                self.holders = holders;
-                None
-            }
-            // what it said last may be untrue by now
-            Some(Err(why)) => {
-                self.holders.clear();
-                Some(why)
-            }
-            None => return,
-        };
-        if why.is_some() && self.why_no_holders != why {
+    fn on_said(&mut self, said: Option<Result<Said, String>>) {
+        let Some(said) = said else { return };
+        if let Err(why) = &said
+            && self.kubelet.as_ref().err() != Some(why)
+        {
             tracing::warn!(node = self.settings.node, why, "the kubelet does not say which pod has which accelerator");
         }
-        self.why_no_holders = why;
+        // that it began or ceased to say is told at once, and so is what device plugins take away
+        let offered = |said: &Result<Said, String>| said.as_ref().ok().map(|said| said.offered.clone());
+        self.urgent |= offered(&said) != offered(&self.kubelet);
+        self.kubelet = said;
     }
 
     fn leave_desk(&mut self, why: &str) {

@@ -22,8 +22,7 @@ impl Agent {
             return;
         }
         let (Some(expected), Some(power)) = (self.expected(), self.power.clone()) else { return };
-        let remarks: Vec<String> =
-            self.started_with.iter().chain(&self.remarks).chain(&self.why_no_holders).cloned().collect();
+        let remarks: Vec<String> = self.started_with.iter().chain(&self.remarks).cloned().collect();
         let Some(machine) = self.machine.as_mut() else { return };
         let report = machine.heartbeat(now);
         let facts = Facts {
@@ -37,7 +36,7 @@ impl Agent {
             wishes: self.wishes.as_ref(),
             shares: &self.memory.shares,
             contact_age: machine.contact().map(|at| now.since(at)),
-            holders: &self.holders,
+            kubelet: self.kubelet.as_ref().map_err(String::as_str),
             remarks: &remarks,
             boot_id: &self.boot_id,
             now: clock::now(),

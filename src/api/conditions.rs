@@ -36,6 +36,8 @@ pub const HELD: &str = "Held";
 pub const OBEYED: &str = "Obeyed";
 /// The node has the accelerators that it should have.
 pub const AS_EXPECTED: &str = "AsExpected";
+/// It is known which pod has which accelerator, and each of these is there and works.
+pub const PODS_SERVED: &str = "PodsServed";
 
 /// The longest message of a status or an event, in bytes: what events.k8s.io takes. The schemas count characters, which
 /// are no more.

@@ -2,7 +2,7 @@
 
 use crate::api::ExceptionAction;
 use crate::units::{Millis, Watts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The leases of one domain, for its status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,4 +38,6 @@ pub struct DomainLeases {
 pub struct Leases {
     /// By domain.
     pub domains: BTreeMap<String, DomainLeases>,
+    /// The nodes that hold a lease, read back, and are heard: GPU pods may start on these alone.
+    pub working: BTreeSet<String>,
 }

@@ -32,8 +32,8 @@ pub struct SiteNode {
     pub gpus: u32,
     /// Its pool, in the domain that counts it.
     pub pool: usize,
-    /// May something new start on it?
-    pub open: bool,
+    /// Why nothing new may start on it; none where something may.
+    pub shut: Option<&'static str>,
     /// Does more than one domain claim it?
     pub claimed_twice: bool,
     /// The most that its host draws.
@@ -241,10 +241,15 @@ impl Site {
             entry.nodes += 1;
             entry.idle += idle + device_idle;
             entry.host_extra = entry.host_extra.max(max - idle);
-            let open = alone && is_open(node) && knows(&snapshot.profiles, &model);
+            let unknown = || (!knows(&snapshot.profiles, &model)).then_some("its accelerators have no profile");
+            let twice = || (!alone).then_some("several domains claim it");
+            // its taint may be on its way, or refused: what is known here counts
+            let held = snapshot.leases.as_ref().is_none_or(|leases| leases.working.contains(&node_name));
+            let unheld = || (!held && self.is_enforced(pool)).then_some(NO_LEASE);
+            let shut = shut(node).or_else(unheld).or_else(twice).or_else(unknown);
             let (name, labels) = (node_name.clone(), labels.clone());
             self.by_name.entry(node_name.clone()).or_insert(self.nodes.len());
-            self.nodes.push(SiteNode { name, labels, gpus, pool, open, claimed_twice: !alone, host_max: max });
+            self.nodes.push(SiteNode { name, labels, gpus, pool, shut, claimed_twice: !alone, host_max: max });
         }
     }
 
@@ -480,12 +485,23 @@ pub fn is_ready(node: &Node) -> bool {
     conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
 }
 
-fn is_open(node: &Node) -> bool {
+/// Why a node takes nothing new whose GPUs nobody holds.
+const NO_LEASE: &str = "its agent holds no lease yet";
+
+/// Why a node takes nothing new, by its own object.
+fn shut(node: &Node) -> Option<&'static str> {
     let spec = node.spec.as_ref();
-    let ours = [crate::api::labels::AGENT_NOT_READY, crate::api::labels::OVER_CAP];
-    let is_gated = |taint: &Taint| ours.contains(&taint.key.as_str());
-    let gated = spec.and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| taints.iter().any(is_gated));
-    is_ready(node) && !gated && spec.and_then(|spec| spec.unschedulable) != Some(true)
+    let taints = spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let has = |key: &str| taints.iter().any(|taint: &Taint| taint.key == key);
+    if !is_ready(node) {
+        Some("its kubelet does not say that it is ready")
+    } else if has(crate::api::labels::AGENT_NOT_READY) {
+        Some(NO_LEASE)
+    } else if has(crate::api::labels::OVER_CAP) {
+        Some("its domain is over its cap")
+    } else {
+        (spec.and_then(|spec| spec.unschedulable) == Some(true)).then_some("it is cordoned")
+    }
 }
 
 fn spec(domain: &PowerDomain, now: Moment, horizon: Seconds) -> Result<DomainSpec, String> {

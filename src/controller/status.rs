@@ -2,7 +2,7 @@
 
 use super::leased::DomainLeases;
 use super::signals::{Reading, value};
-use super::site::Site;
+use super::site::{self, Site};
 use super::world::{Item, State, World, load_of};
 use crate::api::conditions::{
     self, ACCEPTED, ADMITTED, AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, FINISHED, FRESH, LEASED, WITHIN_CAP,
@@ -13,6 +13,7 @@ use crate::core::admit::{Cycle, Reason, Verdict};
 use crate::core::plan::PoolId;
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub(super) fn time(moment: Moment) -> Option<Time> {
@@ -32,7 +33,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
     let old = object.and_then(|workload| workload.status.clone()).unwrap_or_default();
     let pool = verdict.and_then(|verdict| verdict.pool).map(|pool| pool.0).or(item.pool);
     let enforced = pool.map_or(!world.site.enforced.is_empty(), |pool| world.site.is_enforced(pool));
-    let (phase, reason, message) = told(item, verdict, enforced, old.phase);
+    let (phase, reason, message) = told(&world.site, item, verdict, enforced, old.phase);
     let waits = matches!(phase, Phase::Pending);
     let start = verdict.and_then(|verdict| verdict.start).filter(|_| waits).map(to_minute);
     let (_, started) = job::times(&item.job);
@@ -84,7 +85,13 @@ pub(super) fn clock(moment: Moment) -> String {
 }
 
 /// Phase, reason and message.
-fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool, before: Option<Phase>) -> (Phase, String, String) {
+fn told(
+    site: &Site,
+    item: &Item,
+    verdict: Option<&Verdict>,
+    enforced: bool,
+    before: Option<Phase>,
+) -> (Phase, String, String) {
     let plain = |phase, reason: &str, text: &str| (phase, reason.to_owned(), text.to_owned());
     let would = if enforced { "" } else { "Observe, nothing is done: " };
     match (item.state, verdict.map(|verdict| &verdict.reason)) {
@@ -111,6 +118,9 @@ fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool, before: Option<P
         }
         (State::Running, _) => plain(Phase::Running, "Running", "it runs"),
         (State::Waiting, Some(reason)) => {
+            if let (Reason::NoSuchAccelerator, Some(why)) = (reason, nodes_shut(site, &item.job)) {
+                return (Phase::Pending, "NodesShut".to_owned(), format!("{would}{why}"));
+            }
             let phase = match reason {
                 Reason::Starting if enforced => Phase::Starting,
                 Reason::FitsNowhere { .. } | Reason::NoSuchAccelerator => Phase::Refused,
@@ -122,6 +132,23 @@ fn told(item: &Item, verdict: Option<&Verdict>, enforced: bool, before: Option<P
         }
         (State::Waiting, None) => plain(Phase::Pending, "Pending", "it has not been planned yet"),
     }
+}
+
+/// No pool can take it now, and one could if all its nodes were open: those that are not, with why.
+fn nodes_shut(site: &Site, job: &Job) -> Option<String> {
+    let (own, pods, each) = (job::own_selector(job), job::pods(job), job::gpus_per_pod(job).max(1));
+    let mine = |pool: usize| {
+        site.nodes.iter().filter(move |node| node.pool == pool).filter(|node| site::matches(&own, &node.labels))
+    };
+    let pool = (0..site.pools.len()).find(|pool| mine(*pool).map(|node| node.gpus / each).sum::<u32>() >= pods)?;
+    let shut: Vec<String> = mine(pool)
+        .filter(|node| node.gpus >= each)
+        .filter_map(|node| Some(format!("{}: {}", node.name, node.shut?)))
+        .collect();
+    let more = shut.len().saturating_sub(3);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let named = shut.get(..3).unwrap_or(&shut).join(", ");
+    (!shut.is_empty()).then(|| format!("too few of the nodes that it may use take anything new ({named}{more})"))
 }
 
 /// The status of a workload that can't be served: nothing of what was planned for it stands. One that has ended stays as

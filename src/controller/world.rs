@@ -408,7 +408,10 @@ fn choices(item: &Item, snapshot: &Snapshot, site: &Site) -> Vec<PoolChoice> {
     let (pods, each) = (job::pods(&item.job), job::gpus_per_pod(&item.job).max(1));
     let all: Vec<usize> = (0..site.pools.len())
         .filter(|pool| {
-            let nodes = site.nodes.iter().filter(|node| node.pool == *pool && node.open && matches(&own, &node.labels));
+            let nodes = site
+                .nodes
+                .iter()
+                .filter(|node| node.pool == *pool && node.shut.is_none() && matches(&own, &node.labels));
             nodes.map(|node| node.gpus / each).sum::<u32>() >= pods
         })
         .collect();
@@ -430,7 +433,7 @@ struct Places {
 impl Places {
     fn new(site: &Site, used: &BTreeMap<&str, u32>) -> Self {
         let mut free: BTreeMap<usize, Vec<u32>> = (0..site.pools.len()).map(|pool| (pool, Vec::new())).collect();
-        for node in site.nodes.iter().filter(|node| node.open) {
+        for node in site.nodes.iter().filter(|node| node.shut.is_none()) {
             free.entry(node.pool).or_default().push(left_on(node, used));
         }
         Self { free, promised: Vec::new() }
@@ -476,7 +479,7 @@ fn undeclared(snapshot: &Snapshot, site: &Site, pods: &[&Arc<Pod>]) -> Vec<Fixed
 
 /// Accelerators on which nothing new may start: taken, without watts, less what is in use there already.
 fn closed(site: &Site, used: &BTreeMap<&str, u32>) -> Vec<Fixed> {
-    let closed = site.nodes.iter().filter(|node| !node.open);
+    let closed = site.nodes.iter().filter(|node| node.shut.is_some());
     closed
         .map(|node| {
             let load = Load { watts: Watts::ZERO, accelerators: left_on(node, used), hosts: 0 };

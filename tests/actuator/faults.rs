@@ -184,3 +184,45 @@ async fn a_sensor_that_is_stuck_is_told_by_its_age() {
     plant.node.set_faults(vec![Fault::new(FaultKind::FrozenPower), Fault::new(FaultKind::FrozenEnergy)]).unwrap();
     actuator.until(5000, 0, |gpu| age(gpu) > 2500).await;
 }
+
+#[tokio::test]
+async fn what_one_is_to_give_up_no_other_gets_before_it_is_down() {
+    let plant = Plant::new(3);
+    let actuator = plant.start(&[]).await;
+    let mut agent = actuator.agent().await;
+    let to = |first, others| [(0, first, 60_000, 200), (1, others, 60_000, 200), (2, others, 60_000, 200)];
+    let end = |gpu: &GpuView| gpu.hold.ends_at_boot_millis.unwrap();
+    agent.order(plant.order(1, &to(600, 300))).await.unwrap();
+    let all = 600 + 300 + 300;
+    // it takes a second to set the one that is to go down
+    let slow = FaultKind::Hang { calls: Calls::Set, seconds: 1.0 };
+    plant.node.set_faults(vec![Fault { once: true, ..Fault::new(slow).on(0) }]).unwrap();
+    let order = plant.order(2, &to(400, 400));
+    let (answer, ()) = tokio::join!(agent.order(order), async {
+        while plant.limits() != [400; 3] {
+            assert!(plant.limits().iter().sum::<u64>() <= all, "{:?}", plant.limits());
+            wait(10).await;
+        }
+    });
+    assert_eq!(answer.unwrap().gpus.iter().map(read_back).collect::<Vec<_>>(), [(400, 400); 3]);
+
+    // it does not go down at all: nobody goes up, and it is said why
+    plant.node.set_faults(vec![Fault::new(FaultKind::NotApplied).on(0)]).unwrap();
+    let before = end(&actuator.observe().await.gpus[1]);
+    let answer = agent.order(plant.order(3, &to(200, 500))).await.unwrap();
+    assert_eq!(read_back(&answer.gpus[0]), (200, 400));
+    for gpu in &answer.gpus[1..] {
+        let Outcome::Refused { reason, message } = &gpu.outcome else { panic!("{gpu:?}") };
+        assert_eq!(*reason, Refusal::OthersNotDown);
+        assert!(message.contains("nobody gets them"), "{message}");
+    }
+    assert_eq!(plant.limits(), [400; 3]);
+    // what they have goes on until the new end
+    let gpu = actuator.until(2000, 1, |gpu| end(gpu) > before).await;
+    assert_eq!((gpu.hold.sequence, gpu.hold.limit_watts), (Some(2), Some(Watts(400))));
+    // ordered again when it obeys, all have theirs
+    plant.node.set_faults(Vec::new()).unwrap();
+    plant.until(3000, |limits| limits[0] == 200).await;
+    agent.order(plant.order(3, &to(200, 500))).await.unwrap();
+    assert_eq!(plant.limits(), [200, 500, 500]);
+}

@@ -1,60 +1,77 @@
 //! The chart on a real node: its pods are real, with their own accounts, and hold simulated GPUs to a real lease.
 
-use crate::{asked, real_node, said, wait};
+use crate::meter::Meter;
+use crate::{asked, faults, real_node, refusals, said, wait};
 use heliotrope_testbed::{DevicePlugin, Image, RealNode, Testbed};
 use nvml_sim::{GpuSpec, Node as Plant, NodeSpec, Workload};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/heliotrope");
-const CONTROLLERS: &str = "heliotrope-system";
-const AGENTS: &str = "heliotrope-agents";
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/heliotrope");
+pub const CONTROLLERS: &str = "heliotrope-system";
+pub const AGENTS: &str = "heliotrope-agents";
 const MODEL: &str = "NVIDIA-A100-SXM4-40GB";
 /// A host of 1,200 W and eight GPUs of 100 to 400 W, which pass a limit by 2 ‰ at most: at their highest limits 4,407 W.
-const CAP: u64 = 3000;
+pub const CAP: u64 = 3000;
 /// What the node draws beside its GPUs, in watts.
-const HOST: u64 = 1200;
+pub const HOST: u64 = 1200;
 const GPUS: usize = 8;
 
-/// What the plant truly draws, looked at all the time. Nothing of ours is asked.
-struct Meter {
-    ends: Arc<AtomicBool>,
-    most: Arc<AtomicU64>,
-    thread: Option<std::thread::JoinHandle<()>>,
+/// The node with all that was installed.
+pub struct Site {
+    pub testbed: Testbed,
+    pub node: RealNode,
+    pub plant: Arc<Plant>,
+    pub plugin: Option<DevicePlugin>,
+    pub uuids: Vec<String>,
 }
 
-impl Meter {
-    fn start(plant: Arc<Plant>) -> Self {
-        let (ends, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (ends_there, most_there) = (ends.clone(), most.clone());
-        let thread = std::thread::spawn(move || {
-            while !ends_there.load(Ordering::Relaxed) {
-                most_there.fetch_max((plant.true_power().unwrap() * 1000.0) as u64, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(100));
-            }
+impl Site {
+    /// The reason of one of the node's conditions.
+    pub fn reason(&self, kind: &str) -> String {
+        self.condition(kind, "reason")
+    }
+
+    pub fn condition(&self, kind: &str, field: &str) -> String {
+        power(&self.testbed, &format!("{{.status.conditions[?(@.type=='{kind}')].{field}}}"))
+    }
+
+    /// The limits in force, in milliwatts.
+    pub fn limits(&self) -> Vec<u64> {
+        self.plant.enforced_limits().unwrap()
+    }
+
+    /// The kubelet has a device plugin again, with all there is.
+    pub fn offer_all(&mut self) {
+        self.plugin = None;
+        self.plugin = Some(DevicePlugin::start("nvidia.com/gpu", self.uuids.clone()).unwrap());
+    }
+
+    /// The Job's pod runs.
+    pub fn runs(&self) -> bool {
+        said(&self.testbed, &["get", "pods", "--output", "jsonpath={.items[*].status.phase}"]).contains("Running")
+    }
+
+    pub fn agents_pod(&self) -> String {
+        let name = "jsonpath={.items[0].metadata.name}";
+        said(&self.testbed, &["get", "pods", "--namespace", AGENTS, "--output", name])
+    }
+
+    /// Both containers of the agent's pod are ready, and the node holds a lease that keeps the cap.
+    pub fn wait_until_held(&self, when: &str) {
+        wait(&format!("{when}: actuator and agent are ready"), || ready(&self.testbed, AGENTS) == 2);
+        wait(&format!("{when}: a lease is held"), || self.reason("Held") == "Leased");
+        wait(&format!("{when}: what is read back keeps the cap"), || {
+            power(&self.testbed, "{.status.enforcedWatts}").parse().is_ok_and(|watts: u64| watts <= CAP)
         });
-        Self { ends, most, thread: Some(thread) }
-    }
-
-    /// The most that was drawn since it was asked last, in watts.
-    fn most(&self) -> u64 {
-        self.most.swap(0, Ordering::Relaxed).div_ceil(1000)
     }
 }
 
-impl Drop for Meter {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        let _ = self.thread.take().map(std::thread::JoinHandle::join);
-    }
-}
-
-fn helm(testbed: &Testbed, arguments: &[&str]) -> Result<(), String> {
+pub fn helm(testbed: &Testbed, arguments: &[&str]) -> Result<(), String> {
     let output = testbed.helm(&[arguments, &["--namespace", CONTROLLERS]].concat()).unwrap();
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    let told = [output.stdout, output.stderr].concat();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&told).into_owned()) }
 }
 
 /// What the chart is told of this machine.
@@ -117,13 +134,13 @@ fn set_mode(testbed: &Testbed, mode: &str) {
 }
 
 /// How many containers of a namespace's pods are ready.
-fn ready(testbed: &Testbed, namespace: &str) -> usize {
+pub fn ready(testbed: &Testbed, namespace: &str) -> usize {
     let path = "jsonpath={.items[*].status.containerStatuses[*].ready}";
     said(testbed, &["get", "pods", "--namespace", namespace, "--output", path]).matches("true").count()
 }
 
 /// One field of the node's NodePower.
-fn power(testbed: &Testbed, path: &str) -> String {
+pub fn power(testbed: &Testbed, path: &str) -> String {
     said(testbed, &["get", "nodepower", "real-0", "--output", &format!("jsonpath={path}")])
 }
 
@@ -158,21 +175,11 @@ fn job() -> Value {
         "command": ["/bin/sleep", "3600"], "resources": {"limits": {"nvidia.com/gpu": 2}}});
     json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train", "namespace": "default",
         "labels": {"heliotrope.dev/managed": "true"}}, "spec": {"suspend": true, "template": {"spec": {
-            "restartPolicy": "Never", "hostNetwork": true, "terminationGracePeriodSeconds": 1, "containers": [container]}}}})
+            "restartPolicy": "OnFailure", "hostNetwork": true, "terminationGracePeriodSeconds": 1, "containers": [container]}}}})
 }
 
 fn suspended(testbed: &Testbed) -> bool {
     said(testbed, &["get", "job", "train", "--output", "jsonpath={.spec.suspend}"]) == "true"
-}
-
-/// Both containers of the agent's pod are ready, and the node holds a lease that keeps the cap.
-fn wait_until_held(testbed: &Testbed, when: &str) {
-    wait(&format!("{when}: actuator and agent are ready"), || ready(testbed, AGENTS) == 2);
-    let reason = "{.status.conditions[?(@.type=='Held')].reason}";
-    wait(&format!("{when}: a lease is held"), || power(testbed, reason) == "Leased");
-    wait(&format!("{when}: what is read back keeps the cap"), || {
-        power(testbed, "{.status.enforcedWatts}").parse().is_ok_and(|watts: u64| watts <= CAP)
-    });
 }
 
 #[test]
@@ -180,77 +187,91 @@ fn the_chart_holds_a_real_node_to_its_cap() {
     let testbed = Testbed::start(&[]).unwrap();
     let spec = NodeSpec::of("real-0", 1200, 1200, vec![GpuSpec::a100(); GPUS]);
     let plant = Arc::new(Plant::create(testbed.folder().join("plant"), &spec).unwrap());
-    let Some(mut node) = start(&testbed, &plant) else { return };
+    let Some(node) = start(&testbed, &plant) else { return };
     let uuids: Vec<String> = (0..GPUS).map(|gpu| spec.uuid(gpu)).collect();
-    let plugin = DevicePlugin::start("nvidia.com/gpu", uuids.clone()).unwrap();
+    let plugin = Some(DevicePlugin::start("nvidia.com/gpu", uuids.clone()).unwrap());
+    let offered = ["get", "node", "real-0", "--output", "jsonpath={.status.allocatable.nvidia\\.com/gpu}"];
+    wait("the node has accelerators", || said(&testbed, &offered) == "8");
     install(&testbed, &plant);
-    wait("the controller is ready", || ready(&testbed, CONTROLLERS) == 1);
+    let mut site = Site { testbed, node, plant, plugin, uuids };
+    let testbed = &site.testbed;
+    wait("the controller is ready", || ready(testbed, CONTROLLERS) == 1);
 
-    wait("actuator and agent are ready, with nothing to hold", || ready(&testbed, AGENTS) == 2);
+    wait("actuator and agent are ready, with nothing to hold", || ready(testbed, AGENTS) == 2);
     testbed.apply(&job()).unwrap();
-    assert!(suspended(&testbed), "in Observe nothing is started");
-    let found = plant.enforced_limits().unwrap();
+    assert!(suspended(testbed), "in Observe nothing is started");
+    let found = site.limits();
     assert_eq!(found, vec![400_000; GPUS], "in Observe nothing is set");
-    set_mode(&testbed, "Enforce");
-    wait_until_held(&testbed, "at first");
-    wait("the Job is started", || !suspended(&testbed));
-    let runs = || said(&testbed, &["get", "pods", "--output", "jsonpath={.items[*].status.phase}"]) == "Running";
-    wait("its pod runs", runs);
-    let held = asked(&node).unwrap();
-    assert_eq!(held.len(), 2, "{held:?}");
+    set_mode(testbed, "Enforce");
+    refusals::it_says_what_it_waits_for(testbed, || suspended(testbed));
+    site.wait_until_held("at first");
+    wait("the Job is started", || !suspended(testbed));
+    wait("its pod runs", || site.runs());
 
     // from now on every GPU wants all it can get, and the meter looks
-    let meter = Meter::start(plant.clone());
-    plant.set_workloads(Workload::training().wanting(1000)).unwrap();
-    wait("the GPUs are at work", || plant.true_power().unwrap() > 1900.0);
-    let path = "{range .status.accelerators[?(@.pod)]}{.uuid} {.limitWatts} {end}";
-    wait("the agent says whose GPUs they are", || power(&testbed, path).split_whitespace().count() == 4);
-    // by the kubelet's word, and each at the limit that it was given; what the others have then fits beside it
-    let carry = |told: &str| {
-        let limits = plant.enforced_limits().unwrap();
-        told.split_whitespace().collect::<Vec<_>>().chunks(2).all(|pair| {
-            let gpu = uuids.iter().position(|uuid| uuid == pair[0]).unwrap();
-            held.contains_key(pair[0]) && pair[1].parse().is_ok_and(|watts: u64| limits[gpu] == watts * 1000)
-        })
-    };
-    wait("the Job's GPUs carry what they were granted", || carry(&power(&testbed, path)));
-    let limits = || plant.enforced_limits().unwrap().into_iter().sum::<u64>() / 1000;
-    wait("all limits fit under the cap", || HOST + limits() <= CAP);
-    assert_most(&meter, "at work");
+    let meter = Meter::start(testbed, site.plant.clone());
+    site.plant.set_workloads(at_work()).unwrap();
+    wait("the GPUs are at work", || site.plant.true_power().unwrap() > 1900.0);
+    site.wait_until_granted();
+    let under_cap = |when: &str| assert!(meter.judge(when) <= CAP as i64, "{when}: more is reserved than the cap");
+    under_cap("at work");
+    refusals::an_agent_writes_of_its_own_node_only(&site);
+    refusals::the_controller_is_restricted(testbed);
 
-    let _plugin = faults(&testbed, &mut node, plugin, &uuids);
-    wait("the kubelet knows what it gave", || asked(&node).as_ref() == Ok(&held));
-    assert!(runs(), "the Job's pod is gone");
-    assert_most(&meter, "with faults");
+    faults::pod_is_killed(&site);
+    under_cap("the agent's pod is killed");
+    faults::container_is_killed(&site, "agent");
+    faults::container_is_killed(&site, "actuator");
+    under_cap("single containers are killed");
+    faults::kubelet_and_containerd_are_killed(&mut site);
+    under_cap("the kubelet and containerd are killed");
+    faults::kubelet_hangs(&site);
+    faults::device_plugin_takes_away(&mut site);
+    under_cap("the kubelet hangs, and its device plugin is away");
+    faults::accelerators_are_lost(&site);
+    // what can't be read counts with its highest limit, and so more than there is
+    meter.judge("accelerators are lost");
+    faults::reboots_with_a_guard(&mut site);
+    under_cap("a reboot with a boot guard");
+    faults::reboots_without_a_guard(&mut site);
+    meter.judge("a reboot without one");
 
-    changes(&testbed);
-    assert_most(&meter, "while the chart was changed");
+    changes(&site);
+    under_cap("the chart is changed");
     drop(meter);
-    leaves(&testbed);
-    wait("every GPU has the limit that it was found with", || plant.enforced_limits().unwrap() == found);
+    refusals::it_is_not_taken_away(&site);
+    leaves(&site.testbed);
+    wait("every GPU has the limit that it was found with", || site.limits() == found);
 }
 
-fn faults(testbed: &Testbed, node: &mut RealNode, plugin: DevicePlugin, uuids: &[String]) -> DevicePlugin {
-    let name =
-        || said(testbed, &["get", "pods", "--namespace", AGENTS, "--output", "jsonpath={.items[0].metadata.name}"]);
-    let before = name();
-    let gone =
-        testbed.kubectl(&["delete", "pod", &before, "--namespace", AGENTS, "--grace-period=0", "--force"]).unwrap();
-    assert!(gone.status.success(), "{}", String::from_utf8_lossy(&gone.stderr));
-    wait("another agent's pod is there", || name() != before && !name().is_empty());
-    wait_until_held(testbed, "agent killed");
+/// Every GPU wants all it can get.
+pub fn at_work() -> Workload {
+    Workload::training().wanting(1000)
+}
 
-    node.restart_containerd().unwrap();
-    node.restart_kubelet().unwrap();
-    node.wait_until_ready(testbed).unwrap();
-    drop(plugin);
-    let plugin = DevicePlugin::start("nvidia.com/gpu", uuids.to_vec()).unwrap();
-    wait_until_held(testbed, "kubelet and containerd restarted");
-    plugin
+impl Site {
+    /// The Job's GPUs carry what they were granted, and all limits fit under the cap.
+    pub fn wait_until_granted(&self) {
+        let held = || asked(&self.node).unwrap_or_default();
+        let path = "{range .status.accelerators[?(@.pod)]}{.uuid} {.limitWatts} {end}";
+        // by the kubelet's word, and each at the limit that it was given; what the others have then fits beside it
+        wait("the Job's GPUs carry what they were granted", || {
+            let (told, limits, held) = (power(&self.testbed, path), self.limits(), held());
+            let words: Vec<&str> = told.split_whitespace().collect();
+            held.len() == 2
+                && words.len() == 4
+                && words.chunks(2).all(|pair| {
+                    let gpu = self.uuids.iter().position(|uuid| uuid == pair[0]).unwrap();
+                    held.contains_key(pair[0]) && pair[1].parse().is_ok_and(|watts: u64| limits[gpu] == watts * 1000)
+                })
+        });
+        wait("all limits fit under the cap", || HOST + self.limits().into_iter().sum::<u64>() / 1000 <= CAP);
+    }
 }
 
 /// The chart is upgraded and rolled back while it holds the node.
-fn changes(testbed: &Testbed) {
+fn changes(site: &Site) {
+    let testbed = &site.testbed;
     let tick =
         || said(testbed, &["get", "configmap", "heliotrope-config", "--namespace", CONTROLLERS, "--output", "yaml"]);
     helm(testbed, &["upgrade", "heliotrope", CHART, "--reuse-values", "--set", "config.tickSeconds=1"]).unwrap();
@@ -258,27 +279,18 @@ fn changes(testbed: &Testbed) {
     helm(testbed, &["rollback", "heliotrope", "1"]).unwrap();
     assert!(tick().contains("tickSeconds: 2"));
     wait("one controller is ready again", || ready(testbed, CONTROLLERS) == 1);
-    wait_until_held(testbed, "rolled back");
+    site.wait_until_held("rolled back");
 }
 
-/// It can't be taken away while it enforces; after Observe it can.
+/// After Observe it can be taken away.
 fn leaves(testbed: &Testbed) {
-    let uninstall = || helm(testbed, &["uninstall", "heliotrope", "--timeout", "60s"]);
-    assert!(uninstall().is_err(), "it was taken away while it enforced");
-    assert_eq!(ready(testbed, AGENTS), 2, "it goes on");
     set_mode(testbed, "Observe");
     wait("all is given back", || said(testbed, &["get", "powerallotments", "--output", "name"]).is_empty());
-    uninstall().unwrap();
+    helm(testbed, &["uninstall", "heliotrope", "--timeout", "60s"]).unwrap();
     wait("its pods are gone", || {
         [CONTROLLERS, AGENTS].iter().all(|namespace| {
             let running = ["get", "pods", "--namespace", namespace, "--output", "name"];
             !said(testbed, &running).contains("heliotrope-")
         })
     });
-}
-
-fn assert_most(meter: &Meter, when: &str) {
-    let most = meter.most();
-    assert!(most > 0 && most <= CAP, "{when}: {most} W were drawn, {CAP} W may be");
-    eprintln!("{when}: at most {most} W were drawn of {CAP} W");
 }

@@ -1,11 +1,14 @@
 //! A real node in the testbed: containerd and a kubelet, whose pods are processes of this machine.
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "watts of one node")]
+#![allow(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "watts of one node")]
 
 mod chart;
+mod faults;
+mod meter;
+mod refusals;
 
-use heliotrope::agent::holders::{Holders, holders};
+use heliotrope::agent::holders::{Holders, ask};
 use heliotrope_testbed::{DevicePlugin, Error, Image, RealNode, Testbed};
 use serde_json::json;
 use std::path::PathBuf;
@@ -41,7 +44,7 @@ fn real_node(testbed: &Testbed, labels: &[(&str, &str)], images: &[Image]) -> Op
 /// Which pod has which accelerator, by the kubelet's word as the agent hears it.
 fn asked(node: &RealNode) -> Result<Holders, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(holders(&node.pod_resources()))
+    runtime.block_on(ask(&node.pod_resources())).map(|said| said.holders)
 }
 
 #[test]

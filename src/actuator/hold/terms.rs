@@ -99,6 +99,8 @@ pub enum Refusal {
     Device,
     /// A newer order came before this one was carried out.
     Superseded,
+    /// It would go up, and one that is to go down in the same order was not read back there.
+    OthersNotDown,
 }
 
 /// Where an order was taken otherwise than it was asked.

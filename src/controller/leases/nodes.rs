@@ -12,7 +12,7 @@ use crate::core::lease::Figures;
 use crate::units::Watts;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::ObjectMeta;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that is to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +94,18 @@ pub fn writes(seen: &Seen<'_>, memory: &Memory, leases: &Leases) -> Vec<Write> {
     writes
 }
 
+/// The nodes that hold a lease, read back, and are heard.
+pub(super) fn working(seen: &Seen<'_>, memory: &Memory) -> BTreeSet<String> {
+    let all = seen.powers.iter().filter(|(_, power)| works(seen, memory, power));
+    all.map(|(name, _)| name.clone()).collect()
+}
+
+fn works(seen: &Seen<'_>, memory: &Memory, power: &NodePower) -> bool {
+    let name = power.metadata.name.as_deref().unwrap_or_default();
+    let holds = power.status.as_ref().is_some_and(|status| status.applied_sequence > 0);
+    holds && memory.silent_for(name, seen.now) < SILENT
+}
+
 /// Was it fenced where it was leased, so that nothing is charged for it there any more?
 fn moved_away(seen: &Seen<'_>, power: &NodePower) -> bool {
     let node = power.metadata.name.as_deref().unwrap_or_default();
@@ -124,11 +136,7 @@ fn wanted(seen: &Seen<'_>, node: &SiteNode, domain: &str) -> NodePowerSpec {
 fn taint(seen: &Seen<'_>, memory: &Memory, leases: &Leases, node: &Node) -> Option<Write> {
     let name = node.metadata.name.clone()?;
     let kept = seen.site.node(&name).map(|node| node.pool).filter(|pool| seen.site.is_enforced(*pool));
-    let works = seen
-        .powers
-        .get(&name)
-        .and_then(|power| power.status.as_ref())
-        .is_some_and(|status| status.applied_sequence > 0 && memory.silent_for(&name, seen.now) < SILENT);
+    let works = seen.powers.get(&name).is_some_and(|power| works(seen, memory, power));
     let is_over = kept.is_some_and(|pool| {
         seen.site.tree.chain(seen.site.pools[pool].domain).any(|above| {
             let leases = leases.domains.get(&seen.site.tree.get(above).spec.name);

@@ -2,7 +2,7 @@
 
 use super::books::{Books, Decided, Mode};
 use super::memory::Memory;
-use super::nodes::{Write, is_given_back, writes};
+use super::nodes::{Write, is_given_back, working, writes};
 use super::ramp;
 use super::seen::Seen;
 use super::view::view;
@@ -136,7 +136,7 @@ impl Granting {
         let mut seen = Seen { snapshot: &snapshot, site: &site, version, powers, allotments, now, terms: &terms };
 
         // 2. Each domain, the root first: what is offered to a domain was written before it is spent.
-        let mut shown = Leases::default();
+        let mut shown = Leases { working: working(&seen, &self.memory), ..Leases::default() };
         let mut spendable: BTreeMap<String, Watts> = BTreeMap::new();
         let books = Books::new(&seen, &self.memory);
         for at in 0..books.list.len() {

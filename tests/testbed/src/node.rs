@@ -9,6 +9,7 @@ use crate::process::Process;
 use crate::{Error, Testbed};
 use serde_json::{Value, json};
 use std::fs::File;
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +30,7 @@ pub struct RealNode {
     containerd: Process,
     /// How each of the two was started.
     programs: [Program; 2],
-    _ports: Ports<2>,
+    ports: Ports<2>,
     _only: File,
 }
 
@@ -93,7 +94,7 @@ impl RealNode {
         wait(&folder, "containerd", || ctr(&folder, &["version"]).is_ok())?;
         import(&folder, images)?;
         let kubelet = programs[1].start()?;
-        let node = Self { name: name.to_owned(), folder, kubelet, containerd, programs, _ports: ports, _only: only };
+        let node = Self { name: name.to_owned(), folder, kubelet, containerd, programs, ports, _only: only };
         node.wait_until_ready(testbed)?;
         Ok(node)
     }
@@ -113,7 +114,24 @@ impl RealNode {
     /// Where it can't be started.
     pub fn restart_kubelet(&mut self) -> Result<(), Error> {
         self.kubelet.kill();
+        self.start_kubelet()
+    }
+
+    /// Starts it as a service manager does: again where it ended, since containerd was not there yet.
+    fn start_kubelet(&mut self) -> Result<(), Error> {
+        let [_, health] = self.ports.numbers;
+        let started = crate::now();
         self.kubelet = self.programs[1].start()?;
+        while TcpStream::connect(("127.0.0.1", health)).is_err() {
+            if crate::now().duration_since(started) > READY {
+                let tail = crate::tail(&self.programs[1].log);
+                return Err(Error::NotReady { program: "kubelet".to_owned(), tail });
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            if self.kubelet.has_ended() {
+                self.kubelet = self.programs[1].start()?;
+            }
+        }
         Ok(())
     }
 
@@ -127,6 +145,74 @@ impl RealNode {
         Ok(())
     }
 
+    /// The machine goes down: the kubelet, containerd and every container end at once, and with them what a machine keeps in memory
+    /// only. Disks stay.
+    ///
+    /// # Errors
+    /// Where what runs can't be told.
+    pub fn power_off(&mut self) -> Result<(), Error> {
+        let running = self.tasks()?;
+        self.kubelet.kill();
+        self.containerd.kill();
+        // shims first: nobody is to clean up, as nobody does on a machine that is off
+        let address = self.folder.join("c.sock").display().to_string();
+        let shims = processes(|line| line.contains("containerd-shim") && line.contains(&address));
+        for id in shims.into_iter().chain(running.iter().map(|(_, id)| *id)) {
+            end(id)?;
+        }
+        self.unmount();
+        let state = self.folder.join("state").display().to_string();
+        if std::fs::read_to_string("/proc/self/mounts")?.contains(&state) {
+            return Err(Error::Refused(format!("mounts are left in {state}")));
+        }
+        for (container, _) in &running {
+            let _ = std::fs::remove_dir_all(Path::new("/run/containerd/runc/k8s.io").join(container)); // it may have ended meanwhile
+        }
+        Ok(std::fs::remove_dir_all(self.folder.join("state"))?)
+    }
+
+    /// The machine comes up again: containerd, then the kubelet, which starts the pods that are bound here.
+    ///
+    /// # Errors
+    /// Where one can't be started.
+    pub fn power_on(&mut self) -> Result<(), Error> {
+        self.containerd = self.programs[0].start()?;
+        self.start_kubelet()
+    }
+
+    /// Each container that runs, with its first process.
+    fn tasks(&self) -> Result<Vec<(String, u32)>, Error> {
+        let listed = ctr(&self.folder, &["tasks", "list"])?;
+        let row = |line: &str| {
+            let mut words = line.split_whitespace();
+            let (container, process) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
+            (words.next()? == "RUNNING").then_some((container, process))
+        };
+        Ok(listed.lines().filter_map(row).collect())
+    }
+
+    /// The first process of a pod's container.
+    ///
+    /// # Errors
+    /// Where no such container runs.
+    pub fn process_of(&self, pod: &str, container: &str) -> Result<u32, Error> {
+        for (id, process) in self.tasks()? {
+            let about = ctr(&self.folder, &["containers", "info", &id])?;
+            let about: Value = serde_json::from_str(&about).map_err(|error| Error::Refused(error.to_string()))?;
+            let is = |what: &str, name: &str| about["Labels"][format!("io.kubernetes.{what}.name")] == name;
+            if is("pod", pod) && is("container", container) {
+                return Ok(process);
+            }
+        }
+        Err(Error::Refused(format!("no container {container} of {pod} runs on {}", self.name)))
+    }
+
+    /// The process of the kubelet.
+    #[must_use]
+    pub fn kubelet(&self) -> u32 {
+        self.kubelet.id()
+    }
+
     /// The socket at which the kubelet says which pod has which devices.
     #[must_use]
     pub fn pod_resources(&self) -> PathBuf {
@@ -137,6 +223,19 @@ impl RealNode {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.folder.join("logs")
+    }
+}
+
+impl RealNode {
+    /// Volumes of secrets are mounts of memory, and namespaces of pods are mounts too.
+    fn unmount(&self) {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let folder = self.folder.display().to_string();
+        let below =
+            mounts.lines().filter_map(|line| line.split_whitespace().nth(1)).filter(|path| path.starts_with(&folder));
+        for path in below.collect::<Vec<_>>().into_iter().rev() {
+            let _ = Command::new("umount").args(["--lazy", path]).output();
+        }
     }
 }
 
@@ -153,14 +252,7 @@ impl Drop for RealNode {
             }
         }
         self.containerd.kill();
-        // volumes of secrets are mounts of memory, and namespaces of pods are mounts too
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let folder = self.folder.display().to_string();
-        let below =
-            mounts.lines().filter_map(|line| line.split_whitespace().nth(1)).filter(|path| path.starts_with(&folder));
-        for path in below.collect::<Vec<_>>().into_iter().rev() {
-            let _ = Command::new("umount").args(["--lazy", path]).output();
-        }
+        self.unmount();
     }
 }
 
@@ -197,6 +289,31 @@ fn ctr(folder: &Path, arguments: &[&str]) -> Result<String, Error> {
         true => Ok(String::from_utf8_lossy(&said.stdout).into_owned()),
         false => Err(Error::Refused(String::from_utf8_lossy(&said.stderr).trim().to_owned())),
     }
+}
+
+/// The ids of those processes whose command line is such.
+fn processes(is: impl Fn(&str) -> bool) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| std::fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| is(&line))).collect()
+}
+
+/// Kills one process, and waits until it is gone.
+fn end(id: u32) -> Result<(), Error> {
+    let _ = Command::new("kill").args(["-KILL", &id.to_string()]).output()?; // it may have ended with its shim
+    let started = crate::now();
+    // one that nobody waits for stays as a zombie: it does nothing any more
+    let runs = || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        status.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with(['Z', 'X']))
+    };
+    while runs() {
+        if crate::now().duration_since(started) > Duration::from_secs(10) {
+            return Err(Error::Refused(format!("process {id} does not end")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn wait(folder: &Path, program: &str, holds: impl Fn() -> bool) -> Result<(), Error> {
