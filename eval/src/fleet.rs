@@ -109,14 +109,11 @@ impl Fleet {
         let mut snapshot = Snapshot { now: BEGINNING, ..Snapshot::default() };
         let site = json!({"capWatts": spec.cap.0, "mode": "Enforce", "lowestCapWatts": spec.lowest.0});
         snapshot.domains.push(of(json!({"metadata": {"name": SITE}, "spec": site}))?);
-        // Only the site's cap is ever ordered down. A row that is leased less than its lowestCapWatts, since some of its servers
-        // have no work, has its nodes at their floors: so rows say little more than their floors.
-        let floor = scale.node(Watts(MIN).times(GPUS));
         for (row, servers) in spec.servers.chunks(IN_ROW).enumerate() {
             let (name, count) = (format!("row-{row}"), servers.len());
             let nodes = u32::try_from(count).unwrap_or(u32::MAX);
             let cap = ceiling.times(nodes) + Watts(1000);
-            let row = json!({"capWatts": cap.0, "parent": SITE, "nodeClasses": class, "lowestCapWatts": floor.times(nodes).0 + 500,
+            let row = json!({"capWatts": cap.0, "parent": SITE, "nodeClasses": class,
                 "nodeSelector": {"matchLabels": {"row": name}}});
             snapshot.domains.push(of(json!({"metadata": {"name": name}, "spec": row}))?);
         }

@@ -9,6 +9,7 @@ mod days;
 #[path = "../common/objects.rs"]
 mod objects;
 mod quiet;
+mod rows;
 mod shares;
 mod steady;
 mod world;

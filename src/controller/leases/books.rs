@@ -181,13 +181,15 @@ impl Books {
         let full: Vec<Claim> = follows.iter().map(|kid| kid.full.clone()).collect();
         let ceilings: Vec<Watts> = follows.iter().map(|kid| kid.ceiling).collect();
         let stuck: Watts = book.children.values().filter_map(|kid| kid.stuck.as_ref()).map(|(holds, _)| *holds).sum();
-        let spendable = spendable(&ledger, &facts, Rules::ALL);
+        let (spendable, safe) = spendable(&ledger, &facts, Rules::ALL);
+        let lowest = safe.map_or(book.lowest, |safe| safe.min(book.lowest));
         let mut is_rising = false;
         let made = match book.mode {
             Mode::Release => Wishes {
                 figures: ceilings.iter().map(|ceiling| Figures::flat(*ceiling)).collect(),
                 reachable: None,
                 safe_sum: ceilings.iter().copied().sum(),
+                lowest,
             },
             Mode::Keep => {
                 let leased = |entry: &crate::core::lease::Entry| {
@@ -204,9 +206,10 @@ impl Books {
                 is_rising = now < book.ahead.min(spendable);
                 let pot = Pot {
                     full: book.full,
-                    lowest: book.lowest,
+                    lowest,
                     baseline: facts.baseline + stuck,
                     reboots: facts.unguarded_reboots,
+                    spendable,
                     now,
                 };
                 wishes(&pot, &claims, &full, &ceilings)
@@ -336,12 +339,6 @@ impl Book {
     #[must_use]
     pub fn floors(&self) -> Watts {
         self.children.values().map(|kid| kid.claim.floor).sum::<Watts>() + self.facts.baseline
-    }
-
-    /// The lowest cap that is ever ordered of it.
-    #[must_use]
-    pub fn lowest(&self) -> Watts {
-        self.lowest
     }
 
     /// Has a child reported?

@@ -4,6 +4,7 @@ use super::books::{Book, Decided, Mode};
 use super::memory::Memory;
 use super::nodes::strays;
 use super::seen::{SILENT, Seen};
+use super::wish::Wishes;
 use crate::api::{ChildKey, ChildKind};
 use crate::controller::leased::DomainLeases;
 use crate::core::lease::Told;
@@ -43,8 +44,7 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory) ->
             nodes.len()
         )
     });
-    let safe = decided.wishes.safe_sum;
-    let lowest = book.lowest();
+    let Wishes { safe_sum: safe, lowest, .. } = decided.wishes;
     let barks = &decided.barks;
     let too_slow = barks.reaction_p99.filter(|_| barks.too_slow).map(|p99| {
         format!(

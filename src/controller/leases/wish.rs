@@ -15,13 +15,15 @@ pub const LOWEST_PERCENT: u32 = 40;
 pub struct Pot {
     /// Its full cap: `spec.capWatts`.
     pub full: Watts,
-    /// The lowest cap that is ever ordered of it.
+    /// The lowest cap that is ever ordered of it, or what the domain above counts with from those in here that hear nothing.
     pub lowest: Watts,
     /// What others draw in it at most.
     pub baseline: Watts,
     /// Nodes that may come back from a reboot at their ceilings at the same time.
     pub reboots: usize,
-    /// What may be leased at this moment: the cap in force, or less where it may rise only so fast.
+    /// What it may draw at this moment: the cap in force, or less where the domain above leases it less.
+    pub spendable: Watts,
+    /// What may be leased at this moment: the same, or less where it may rise only so fast.
     pub now: Watts,
 }
 
@@ -34,6 +36,8 @@ pub struct Wishes {
     pub reachable: Option<Watts>,
     /// What is drawn at worst when all children are at their safe limits.
     pub safe_sum: Watts,
+    /// What that is to fit under.
+    pub lowest: Watts,
 }
 
 /// What rounding may take of a pot: between two rows each child's line is rounded up where it is summed, and once more where it
@@ -59,8 +63,8 @@ pub fn wishes(pot: &Pot, claims: &[Claim], full: &[Claim], ceilings: &[Watts]) -
     let at = |cap: Watts| divide(cap - pot.baseline - rounding, claims, &least, &room);
 
     let mut caps: Vec<Watts> = GRID.iter().map(|percent| pot.full.percent(*percent)).collect();
-    // where not even the floors fit under the lowest cap, the rows end where they do
-    let last = pot.lowest.max(drawn(&least));
+    // A row of which much is idle may be leased less than its lowest cap. Where not even the safe limits fit, rows end where they do.
+    let last = pot.lowest.min(pot.spendable).max(drawn(&least));
     caps.push(last);
     // where everyone has what it was granted, and where nobody can use more: between two rows it is linear
     let all_at = |watts: fn(&Claim) -> Watts| drawn(&claims.iter().map(watts).collect::<Vec<_>>());
@@ -81,7 +85,7 @@ pub fn wishes(pot: &Pot, claims: &[Claim], full: &[Claim], ceilings: &[Watts]) -
             safe: safe[i],
         })
         .collect();
-    Wishes { figures, reachable: rows.last().map(|(cap, _)| *cap), safe_sum: drawn(&safe) }
+    Wishes { figures, reachable: rows.last().map(|(cap, _)| *cap), safe_sum: drawn(&safe), lowest: pot.lowest }
 }
 
 #[cfg(test)]
@@ -94,11 +98,15 @@ mod tests {
         Claim::new(Watts(3600), Watts(3600), Watts(most), Watts(most), curve)
     }
 
+    fn pot(full: i64, lowest: i64) -> Pot {
+        let full = Watts(full);
+        Pot { full, lowest: Watts(lowest), baseline: Watts(0), reboots: 0, spendable: full, now: full }
+    }
+
     #[test]
     fn rows_sum_to_the_caps_they_are_for_and_an_idle_node_has_its_floor() {
         let claims = [node(7600), node(7600), node(3600)];
-        let pot =
-            Pot { full: Watts(19_000), lowest: Watts(12_000), baseline: Watts(0), reboots: 0, now: Watts(19_000) };
+        let pot = pot(19_000, 12_000);
         let made = wishes(&pot, &claims, &vec![node(7600); 3], &[Watts(7600); 3]);
         let sum = |cap: i64| made.figures.iter().map(|figures| figures.at(Watts(cap))).sum::<Watts>();
         assert_eq!(sum(19_000), Watts(18_800), "nobody can use more");
@@ -117,7 +125,7 @@ mod tests {
     #[test]
     fn rows_that_can_not_be_kept_are_left_out() {
         let claims = [node(7600), node(7600), node(7600)];
-        let pot = Pot { full: Watts(12_000), lowest: Watts(4800), baseline: Watts(0), reboots: 0, now: Watts(12_000) };
+        let pot = pot(12_000, 4800);
         let made = wishes(&pot, &claims, &vec![node(7600); 3], &[Watts(7600); 3]);
         assert_eq!(made.figures[0].rows.iter().map(|row| row.cap.0).collect::<Vec<_>>(), [12_000, 10_806]);
         assert_eq!(made.figures[0].at(Watts(10_906)), Watts(3633), "down to the floors without a step");

@@ -156,9 +156,14 @@ pub fn allot<K: Ord + Clone>(
     }
 
     // 6. What the parent is told.
-    let drawn = books.next.entries.keys().map(|key| books.charged(key).watts).sum::<Watts>() + facts.baseline;
+    let charged: Vec<Figures> = books.next.entries.keys().map(|key| books.charged(key)).collect();
+    let drawn = charged.iter().map(|figures| figures.watts).sum::<Watts>() + facts.baseline;
+    // the domain above counts with what is drawn here by those that hear nothing, too
+    let deaf = charged.iter().map(|figures| figures.safe.min(figures.watts)).sum::<Watts>() + facts.baseline;
     let Books { mut next, wrote, .. } = books;
-    let fits = |accepted: &Accepted| drawn <= accepted.lease.figures.watts;
+    let fits = |Accepted { lease: Lease { figures, .. }, .. }: &Accepted| {
+        drawn <= figures.watts && deaf <= figures.safe.min(figures.watts)
+    };
     let is_true = next.accepted.as_ref().is_some_and(fits) || !rules.hold(Rule::ChildrenAcknowledgeFirst);
     if let Some(accepted) = next.accepted.as_mut().filter(|_| is_true) {
         accepted.acknowledged = accepted.lease.sequence;
@@ -192,12 +197,14 @@ pub fn heard<K: Ord + Clone>(ledger: &Ledger<K>, children: &BTreeMap<K, Child>, 
     next
 }
 
-/// What a domain may spend, once it has taken the parent's newest offer.
+/// What a domain may spend, once it has taken the parent's newest offer, and what its children may draw together when they hear
+/// nothing: what the parent counts with then. None for a root.
 #[must_use]
-pub fn spendable<K: Ord>(ledger: &Ledger<K>, facts: &Facts, rules: Rules) -> Watts {
+pub fn spendable<K: Ord>(ledger: &Ledger<K>, facts: &Facts, rules: Rules) -> (Watts, Option<Watts>) {
     let mut accepted = ledger.accepted.clone();
     accept(&mut accepted, facts, rules);
-    spent_from(accepted.as_ref(), facts, rules)
+    let safe = accepted.as_ref().filter(|_| facts.above.is_some()).map(|accepted| accepted.lease.figures.safe);
+    (spent_from(accepted.as_ref(), facts, rules), safe)
 }
 
 /// Takes the parent's newest offer. True where it is lower than what was accepted so far: then nothing is raised in the same

@@ -110,6 +110,18 @@ pub enum Fault<K> {
         /// What the children and others may draw.
         sum: Watts,
     },
+    /// The domain above is told that all is well, and those who hear nothing could draw more than it counts with.
+    #[error(
+        "lease {sequence} is acknowledged to the domain above, which counts with {safe} from those who hear nothing, and {sum} could be drawn"
+    )]
+    DeafAboveSafe {
+        /// The lease of the domain above.
+        sequence: u64,
+        /// What it counts with.
+        safe: Watts,
+        /// What the children at their safe limits and others may draw.
+        sum: Watts,
+    },
 }
 
 /// All that is wrong with a ledger that is to be written over `old`; nothing is a good answer.
@@ -395,7 +407,13 @@ fn sums(charges: &[Charge<'_>], now: i64, facts: &Facts) -> Vec<(Watts, Watts)> 
         Watts(i64::try_from(all).unwrap_or(i64::MAX))
     };
     let reserves = || charges.iter().filter_map(|charge| charge.reserve);
-    let lowest = reserves().flat_map(|reserve| &reserve.rows).map(|row| row.cap.0).min().unwrap_or(i64::MAX);
+    // the rows of a child end where it is down: what stands below says the same
+    let end = |charge: &Charge<'_>| {
+        let reserve = charge.reserve?;
+        let down = reserve.rows.iter().find(|row| row.watts.0 <= reserve.floor.0.max(charge.least));
+        down.or(reserve.rows.last()).map(|row| row.cap.0)
+    };
+    let lowest = charges.iter().filter_map(end).min().unwrap_or(i64::MAX);
     let mut caps: BTreeSet<i64> = reserves().flat_map(turns).filter(|cap| *cap >= lowest).collect();
     // and in the middle between two, since a sum at which all are at their floors says nothing of those above
     let between: Vec<i64> = caps.iter().zip(caps.iter().skip(1)).map(|(low, high)| low + (high - low) / 2).collect();
@@ -436,11 +454,18 @@ fn acceptance<K: Ord>(
         faults.push(Fault::NotOffered { sequence });
     }
     if after.acknowledged != before.map_or(0, |before| before.acknowledged) {
-        let drawn = charges.iter().map(|charge| charge.at(|reserve| reserve.watts.0)).map(i128::from);
-        let all = drawn.sum::<i128>() + i128::from(facts.baseline.0);
-        let (sum, accepted) = (Watts(i64::try_from(all).unwrap_or(i64::MAX)), after.lease.figures.watts);
-        if after.acknowledged != sequence || sum > accepted {
-            faults.push(Fault::AcknowledgedTooSoon { sequence: after.acknowledged, accepted, sum });
+        let sum = |of: fn(&Figures) -> i64| {
+            let each = charges.iter().map(|charge| i128::from(charge.at(of)));
+            Watts(i64::try_from(each.sum::<i128>() + i128::from(facts.baseline.0)).unwrap_or(i64::MAX))
+        };
+        let figures = &after.lease.figures;
+        let (drawn, accepted) = (sum(|reserve| reserve.watts.0), figures.watts);
+        if after.acknowledged != sequence || drawn > accepted {
+            faults.push(Fault::AcknowledgedTooSoon { sequence: after.acknowledged, accepted, sum: drawn });
+        }
+        let (deaf, safe) = (sum(|reserve| reserve.safe.0.min(reserve.watts.0)), figures.safe);
+        if deaf > safe {
+            faults.push(Fault::DeafAboveSafe { sequence: after.acknowledged, safe, sum: deaf });
         }
     }
 }

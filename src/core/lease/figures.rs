@@ -127,11 +127,14 @@ impl Figures {
         let mut caps: Vec<Watts> = caps.collect();
         caps.sort_unstable_by(|a, b| b.cmp(a));
         caps.dedup();
-        let rows = caps.into_iter().map(|cap| Row { cap, watts: at(cap) }).collect();
+        let floor = choose(self.floor, other.floor);
+        let rows: Vec<Row> = caps.into_iter().map(|cap| Row { cap, watts: at(cap) }).collect();
+        let ends = |row: &Row| row.watts <= floor; // no row below the first one of these says anything
+        let ends = rows.iter().position(ends).map_or(rows.len(), |last| last + 1);
         Self {
             watts: choose(self.watts, other.watts),
-            rows,
-            floor: choose(self.floor, other.floor),
+            rows: rows[..ends].to_vec(),
+            floor,
             safe: choose(self.safe, other.safe),
         }
     }
@@ -158,9 +161,11 @@ impl Figures {
         })
     }
 
-    /// The caps that it has rows for.
+    /// The caps that it has rows for, down to the first at which it is at its floor: rows below that say nothing, and no sum
+    /// waits for them.
     pub fn caps(&self) -> impl Iterator<Item = Watts> + '_ {
-        self.rows.iter().map(|row| row.cap)
+        let above = self.rows.iter().take_while(|row| row.watts > self.floor).count();
+        self.rows.iter().take(above + 1).map(|row| row.cap)
     }
 }
 
