@@ -38,6 +38,9 @@ crds:          ## writes the CustomResourceDefinitions anew, here and in the cha
 	@cargo run --quiet -- crds --dir crds
 	@cargo run --quiet -- crds --dir charts/heliotrope/crds
 
+profiles:      ## writes the chart's AcceleratorProfiles anew; needs ../shared/data
+	@cargo run --quiet --locked -p heliotrope-eval -- profiles
+
 testbed-assets: ## finds or builds the programs of the testbed (Go is needed; the first time takes some 12 minutes)
 	@bash tests/testbed/assets.sh
 
@@ -47,4 +50,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E1 eval-E3 eval-E4 model-check crds testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E1 eval-E3 eval-E4 model-check crds profiles testbed-assets testbed-up testbed-down

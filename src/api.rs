@@ -22,8 +22,8 @@ mod power_domain;
 
 pub use accelerator_profile::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus, Knob, Point};
 pub use curtailment_event::{
-    BaselineMethod, CurtailmentEvent, CurtailmentEventSpec, CurtailmentEventStatus, CurtailmentPhase,
-    CurtailmentTarget, Verdict,
+    BaselineMethod, CurtailmentEvent, CurtailmentEventSpec, CurtailmentEventStatus, CurtailmentLimits,
+    CurtailmentPhase, CurtailmentTarget, Measure, Verdict,
 };
 pub use grid_signal::{
     Basis, ConfigMapSource, FileSource, GridSignal, GridSignalSpec, GridSignalStatus, Provider, SignalFormat, What,

@@ -38,7 +38,7 @@ fn weekly(schedule: &Schedule) -> Result<CapSchedule, String> {
     CapSchedule::new(zone, windows).map_err(|error| format!("capSchedule: {error}"))
 }
 
-/// What a domain may draw at a moment: the lowest of its own cap and of the events on it that are in force.
+/// What limits in a domain may sum to at a moment: the lowest of its own cap and of what the events allow that are in force on it.
 ///
 /// # Errors
 /// As [`by_schedule`].
@@ -49,8 +49,8 @@ pub fn at<'a>(
 ) -> Result<Watts, String> {
     let own = by_schedule(&domain.spec, now, now + Seconds(1))?.at(now);
     let name = domain.metadata.name.as_deref().unwrap_or_default();
-    let in_force = |event: &&CurtailmentEvent| event.spec.domain == name && event.from() <= now && !event.is_over(now);
-    let ordered = events.into_iter().filter(in_force).filter_map(CurtailmentEvent::cap);
+    let in_force = |event: &&CurtailmentEvent| event.spec.domain == name && event.is_in_force(now);
+    let ordered = events.into_iter().filter(in_force).filter_map(|event| event.limits_at(now));
     Ok(ordered.fold(own, Watts::min))
 }
 
@@ -156,6 +156,7 @@ pub fn event_of(order: &Order) -> CurtailmentEvent {
         end: time(order.until),
         target: CurtailmentTarget { cap_watts: Some(order.cap.0), ..CurtailmentTarget::default() },
         baseline: None,
+        measure: None,
         reason: None,
         source: None,
         external_id: None,

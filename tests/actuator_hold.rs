@@ -254,15 +254,30 @@ fn clocks_follow_orders_and_are_never_let_go_by_time() {
     hold.order(BootMillis(0), 1, &locked(1410)).unwrap();
     assert_eq!(hold.step(BootMillis(0), seen(500)).clock, Some(Some(1410)));
     assert_eq!(hold.step(BootMillis(0), seen(500)).clock, Some(Some(1410)), "until it is done");
-    hold.clock_written();
+    hold.clock_written(true);
     hold.order(BootMillis(1), 1, &locked(1600)).unwrap();
     assert_eq!(hold.step(BootMillis(1), seen(500)).clock, None, "a higher clock is a raise");
     hold.order(BootMillis(1), 1, &ask(500, 10_000, 300)).unwrap();
     assert_eq!(hold.step(BootMillis(1), seen(500)).clock, None, "so is none");
     hold.order(BootMillis(1), 1, &locked(1200)).unwrap();
     assert_eq!(hold.step(BootMillis(1), seen(500)).clock, Some(Some(1200)));
-    hold.clock_written();
+    hold.clock_written(true);
     assert_eq!(hold.step(BootMillis(10_000), seen(500)).clock, None, "it ends, and the clock stays");
+    hold.clock_seen(1215);
+    assert_eq!(hold.step(BootMillis(10_000), seen(500)).clock, None, "clocks come in steps");
+    hold.clock_seen(1410);
+    assert_eq!(
+        hold.step(BootMillis(10_500), seen(500)).clock,
+        Some(Some(1200)),
+        "another let it go: it is locked again"
+    );
+    hold.clock_written(false);
+    hold.clock_seen(1410);
+    assert_eq!(
+        hold.step(BootMillis(10_500), seen(500)).clock,
+        None,
+        "on a device that takes none it is not tried each time"
+    );
     hold.order(BootMillis(11_000), 2, &ask(500, 20_000, 300)).unwrap();
     assert_eq!(hold.step(BootMillis(11_000), seen(300)).clock, Some(None));
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+use heliotrope::api::AcceleratorProfile;
 use heliotrope::commands::doctor::{NEEDED, Right, UNWANTED};
 use heliotrope::controller::config::Config;
+use heliotrope::controller::profiles;
+use heliotrope::core::profile::nameplate;
+use heliotrope::units::Moment;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -109,6 +113,35 @@ fn the_controller_may_do_what_it_does_and_nothing_more() {
     let bound = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding"));
     let roles: Vec<&str> = bound.map(|binding| binding["roleRef"]["name"].as_str().unwrap()).collect();
     assert_eq!(roles, ["heliotrope-controller", "heliotrope-controller"]);
+}
+
+#[test]
+fn the_profiles_that_it_ships_are_sound_and_come_only_when_asked_for() {
+    let plain = rendered(&[]);
+    assert!(!kinds(&plain).contains(&"AcceleratorProfile"), "what nodes may draw must not change by itself");
+    let all = rendered(&["--set", "profiles.install=true"]);
+    let made = all.iter().filter(|object| object["kind"] == "AcceleratorProfile");
+    let made: Vec<AcceleratorProfile> = made.map(|object| serde_json::from_value(object.clone()).unwrap()).collect();
+    assert_eq!(made.len(), 14);
+    for profile in &made {
+        let name = profile.metadata.name.clone().unwrap();
+        profile.validate_cel().unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let spec = &profile.spec;
+        assert!(
+            nameplate(&spec.device_model).is_some_and(|plate| plate.0 >= spec.max_watts),
+            "{name} has no nameplate"
+        );
+        let (source, points) = (&spec.source, spec.points.len());
+        assert!(source.len() <= 512 && source.contains("Apache-2.0") && points >= 3, "{name}: {source} {points}");
+        let status = profiles::status(profile, &made, &BTreeSet::from([spec.device_model.as_str()]), Moment(0));
+        for condition in status.conditions {
+            let (is, reason) = (condition.status.as_str(), condition.reason.as_str());
+            assert!(is == "True" && reason != "AcceptedWithNotes", "{name}: {}", condition.message);
+        }
+    }
+    // an A40 draws a fifth more than 100 W under 100 W: that is no limit to hold it by
+    let a40 = one(&all, "AcceleratorProfile", "nvidia-a40-finetuning");
+    assert_eq!((&a40["spec"]["minWatts"], &a40["spec"]["overshootPermille"]), (&json!(125), &json!(16)));
 }
 
 #[test]

@@ -269,4 +269,9 @@ fn a_profile_that_is_not_counted_with_is_noted() {
         "points": [{"limitWatts": 700, "drawWatts": 700, "throughputPermille": 1000}]}});
     snapshot.profiles.push(of(profile));
     assert_eq!(note(&snapshot).0, "Accepted");
+    snapshot.profiles[0].spec.points[0].draw_watts = 90;
+    let (reason, message) = note(&snapshot);
+    assert_eq!(reason, "AcceptedWithNotes");
+    let text = "AcceleratorProfile mine is refused (the point at 700 W draws 90 W, less than 100 W when idle): it is counted by nameplate";
+    assert!(message.starts_with(text), "{message}");
 }

@@ -1,7 +1,5 @@
 //! What is read from the shared data: curves, the Phoenix trial, the power of two fleets.
 
-use heliotrope::core::profile::{Point, Profile};
-use heliotrope::units::Watts;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -50,21 +48,6 @@ impl Job {
         self.points.iter().map(move |(limit, draw, speed)| (whole(*limit), whole(*draw), whole(speed * 1000.0)))
     }
 
-    /// Its profile.
-    ///
-    /// # Errors
-    /// Where the points can't be those of a device.
-    pub fn profile(&self) -> Result<Profile, String> {
-        let point = |(limit, draw, work): (i64, i64, i64)| Point {
-            limit: Watts(limit),
-            draw: Watts(draw),
-            throughput_permille: u32::try_from(work).unwrap_or(0),
-        };
-        let points: Vec<Point> = self.rounded().map(point).collect();
-        Profile::new(&points, Watts(IDLE as i64), Watts(400), OVERSHOOT)
-            .map_err(|error| format!("the curve of {}: {error}", self.name))
-    }
-
     /// The spec of its `AcceleratorProfile`.
     #[must_use]
     pub fn spec(&self, model: &str) -> Value {
@@ -76,13 +59,13 @@ impl Job {
 }
 
 /// The rows of a file as texts, without the first.
-fn rows(path: &Path) -> Result<Vec<Vec<String>>, String> {
+pub(crate) fn rows(path: &Path) -> Result<Vec<Vec<String>>, String> {
     let tell = |error: csv::Error| format!("{}: {error}; --data names the folder of the shared data", path.display());
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(tell)?;
     reader.records().map(|row| Ok(row.map_err(tell)?.iter().map(|field| field.trim().to_owned()).collect())).collect()
 }
 
-fn number(path: &Path, row: &[String], at: usize) -> Result<f64, String> {
+pub(crate) fn number(path: &Path, row: &[String], at: usize) -> Result<f64, String> {
     let text = row.get(at).map_or("", String::as_str);
     let value: f64 = text.parse().map_err(|_| {
         format!("{}: column {} has {text:?} where a number is needed: {}", path.display(), at + 1, row.join(","))

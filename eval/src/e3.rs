@@ -4,7 +4,8 @@ use crate::data::{self, Job};
 use crate::fleet::{self, Fleet};
 use crate::lp;
 use crate::plant::Plant;
-use crate::policy::{ByDraw, ByLimits, DvfsFair, PauseGreedy, Policy, ThreeBands, TwoThresholds, Uniform, View};
+use crate::policy::{DvfsFair, Ours, PauseGreedy, Policy, ThreeBands, TwoThresholds, Uniform, View};
+use heliotrope::api::Measure;
 use heliotrope::units::Watts;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -161,8 +162,8 @@ fn hold(
     let mut sums = vec![0.0; jobs.len()];
     for second in -BEFORE..seconds {
         let metered = (recent.len() == 7).then(|| recent.iter().take(5).sum::<f64>() / 5.0);
-        let view =
-            View { second, target: (second >= 0).then_some(target), metered, jobs, servers: &servers, fixed: 0.0 };
+        let (target, by_server) = ((second >= 0).then_some(target), plant.by_server());
+        let view = View { second, target, metered, by_server: &by_server, jobs, servers: &servers, fixed: 0.0 };
         let set = policy.act(&view)?;
         let watts = plant.step(&set);
         recent.push_back(watts);
@@ -226,8 +227,8 @@ fn event(jobs: &[Job], percent: u32, seconds: i64, seed: u64) -> Result<Event, S
     let best = lp::best(jobs, target)?;
     let performance = lp::weighted(jobs, &best);
     let mut policies: Vec<Box<dyn Policy>> = vec![
-        Box::new(ByDraw::new(jobs)?),
-        Box::new(ByLimits::new(fleet(jobs, baseline, seed)?)),
+        Box::new(Ours::new(fleet(jobs, baseline, seed)?, Measure::Draw)),
+        Box::new(Ours::new(fleet(jobs, baseline, seed)?, Measure::Limits)),
         Box::new(Uniform),
         Box::new(DvfsFair),
         Box::new(PauseGreedy),

@@ -4,6 +4,7 @@ use crate::data::{self, Job};
 use crate::fleet::{self, Fleet};
 use crate::plant::{Chance, Set};
 use crate::policy::{Policy, ThreeBands, TwoThresholds, View};
+use heliotrope::api::Measure;
 use heliotrope::core::profile::Curve;
 use heliotrope::units::Watts;
 use serde::Serialize;
@@ -185,7 +186,7 @@ impl Site<'_> {
             match &mut held {
                 Held::Ours(fleet) => {
                     if second == from {
-                        fleet.order(Watts(cap as i64), to - from)?;
+                        fleet.order(Watts(cap as i64), to - from, Measure::Limits)?;
                     }
                     // the controller dies right after the order, and once more in the middle of the event
                     if second == from + 2 || second == i64::midpoint(from, to) {
@@ -205,7 +206,8 @@ impl Site<'_> {
                     }
                 }
                 Held::Others(policy) => {
-                    let view = View { second, target: Some(cap), metered, jobs: &jobs, servers: &kind, fixed };
+                    let view =
+                        View { second, target: Some(cap), metered, by_server: &[], jobs: &jobs, servers: &kind, fixed };
                     set = policy.act(&view)?;
                 }
                 Held::Nobody => {}

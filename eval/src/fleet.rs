@@ -3,14 +3,16 @@
 //! and agents that read every four to eight seconds.
 
 use heliotrope::agent::divide::{Device, Want, whole};
-use heliotrope::api::{ChildKey, NodePower, NodePowerStatus, PowerAllotmentSpec};
+use heliotrope::api::{ChildKey, Measure, NodePower, NodePowerStatus, PowerAllotmentSpec};
 use heliotrope::caps::{self, Level};
+use heliotrope::controller::curtail;
 use heliotrope::controller::leased::Leases;
 use heliotrope::controller::leases::books::Books;
 use heliotrope::controller::leases::memory::Memory;
 use heliotrope::controller::leases::nodes::{Write, writes};
 use heliotrope::controller::leases::ramp;
 use heliotrope::controller::leases::seen::Seen;
+use heliotrope::controller::leases::view::view;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::core::chance::random;
@@ -69,6 +71,8 @@ struct Host {
     kept: Kept,
     /// What the accelerators are held to, as the node's watts.
     limit: Watts,
+    /// What its accelerators draw, as their meters say.
+    drawn: Watts,
     instance: u64,
     next_beat: i64,
     next_read: i64,
@@ -144,6 +148,7 @@ impl Fleet {
                 machine: None,
                 kept: Kept::default(),
                 limit: ceiling,
+                drawn: Watts::ZERO,
                 instance: 0,
                 next_beat: 0,
                 next_read: 0,
@@ -213,15 +218,24 @@ impl Fleet {
         self.memory = Memory::default();
     }
 
-    /// Orders the site down to a cap at once, for so many seconds.
+    /// What each server's accelerators draw: their meters say so from now on.
+    pub fn meter(&mut self, drawn: &[f64]) {
+        for (host, drawn) in self.hosts.iter_mut().zip(drawn) {
+            host.drawn = Watts(*drawn as i64);
+        }
+    }
+
+    /// Orders the site down to a cap at once, for so many seconds: what can be drawn, or what is drawn.
     ///
     /// # Errors
     /// Never, but where the kind has changed.
-    pub fn order(&mut self, cap: Watts, seconds: i64) -> Result<(), String> {
-        let end = (BEGINNING + Seconds(self.second + seconds)).to_string();
+    pub fn order(&mut self, cap: Watts, seconds: i64, measure: Measure) -> Result<(), String> {
+        let time = |after: i64| (BEGINNING + Seconds(self.second + after)).to_string();
+        let (now, end) = (time(0), time(seconds));
         let name = format!("event-{}", self.snapshot.events.len());
-        let spec = json!({"domain": SITE, "end": end, "target": {"capWatts": cap.0}});
-        self.snapshot.events.push(of(json!({"metadata": {"name": name}, "spec": spec}))?);
+        let spec = json!({"domain": SITE, "end": end, "target": {"capWatts": cap.0}, "measure": measure});
+        let metadata = json!({"name": name, "creationTimestamp": now});
+        self.snapshot.events.push(of(json!({"metadata": metadata, "spec": spec}))?);
         self.version += 1;
         // a watch tells everyone that something has changed
         for host in &mut self.hosts {
@@ -288,7 +302,8 @@ impl Fleet {
         let lowered = power.status.as_ref().is_some_and(|status| status.enforced_watts > enforced.0);
         if host.next_beat <= self.second || lowered {
             host.next_beat = self.second + to_beat;
-            let mut status = NodePowerStatus::default();
+            let draw_watts = (self.scale.host + host.drawn).0;
+            let mut status = NodePowerStatus { draw_watts, ..NodePowerStatus::default() };
             status.carry(&machine.heartbeat(now));
             power.status = Some(status);
         }
@@ -312,6 +327,7 @@ impl Fleet {
         };
         let books = Books::new(&seen, &self.memory);
         let mut spendable = BTreeMap::new();
+        let mut site_leases = None;
         let mut version = self.version;
         for (at, book) in books.list.iter().enumerate() {
             let parent = book.parent.as_ref();
@@ -319,6 +335,9 @@ impl Fleet {
             let decided = books.decide(at, &seen, &mut self.memory, above);
             if let Some(fault) = decided.faults.first() {
                 return Err(format!("a fault of Heliotrope in {} after {} s: {fault:?}", book.domain, self.second));
+            }
+            if book.domain == SITE {
+                site_leases = Some(view(&books, at, &decided, &seen, &self.memory));
             }
             spendable.insert(book.domain.clone(), decided.allotted.spendable);
             if decided.allotted.changed {
@@ -332,6 +351,12 @@ impl Fleet {
         let wanted = writes(&seen, &self.memory, &Leases::default());
         self.allotments = seen.allotments;
         self.version = version;
+        // the cycle that plans writes what events say
+        for event in &mut self.snapshot.events {
+            if let Some((limits, _)) = curtail::limits(event, site_leases.as_ref(), self.snapshot.now) {
+                event.status.get_or_insert_default().limits = Some(limits);
+            }
+        }
         for write in wanted {
             match write {
                 Write::Make(power) => {

@@ -10,4 +10,5 @@ pub mod lp;
 pub mod plant;
 pub mod plot;
 pub mod policy;
+pub mod profiles;
 pub mod section;

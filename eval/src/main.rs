@@ -1,8 +1,8 @@
-//! The experiments as commands: `make eval-E1`, `make eval-E3`, `make eval-E4`.
+//! What is made of the shared data, as commands: `make eval-E1`, `make eval-E3`, `make eval-E4`, `make profiles`.
 
 use clap::{Parser, Subcommand};
 use heliotrope_eval::plot::{COLOURS, Line, draw};
-use heliotrope_eval::{e1, e3, e4, section};
+use heliotrope_eval::{e1, e3, e4, profiles, section};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -68,6 +68,12 @@ enum Experiment {
         /// How long each run is, in seconds.
         #[arg(long, default_value_t = 2400)]
         seconds: i64,
+    },
+    /// The profiles that the chart ships, written anew from the sweeps of limits.
+    Profiles {
+        /// The folder that they are written to.
+        #[arg(long, default_value = "charts/heliotrope/profiles")]
+        dir: PathBuf,
     },
 }
 
@@ -181,6 +187,12 @@ fn run(options: &Options) -> Result<(), String> {
                 seed: options.seed,
             })?;
             keep(options, "E4", &found, &picture_of_e4(&found), &section::e4(&found))
+        }
+        Experiment::Profiles { dir } => {
+            for (name, text) in profiles::shipped(&options.data)? {
+                write(&dir.join(name), &text)?;
+            }
+            Ok(())
         }
     }
 }

@@ -110,6 +110,12 @@ impl<'a> Plant<'a> {
         self.drawn.iter().sum()
     }
 
+    /// What each server draws.
+    #[must_use]
+    pub fn by_server(&self) -> Vec<f64> {
+        self.drawn.chunks(8).map(|gpus| gpus.iter().sum()).collect()
+    }
+
     /// How fast each workload is: as fast as its slowest server.
     #[must_use]
     pub fn speeds(&self) -> Vec<f64> {

@@ -3,11 +3,8 @@
 use crate::data::{IDLE, Job};
 use crate::fleet::Fleet;
 use crate::plant::Set;
-use heliotrope::agent::divide::{Device, Want, whole};
-use heliotrope::core::divide::{Claim, Load, Track, divide};
-use heliotrope::core::profile::Profile;
+use heliotrope::api::Measure;
 use heliotrope::units::Watts;
-use std::collections::{BTreeMap, VecDeque};
 
 /// What a policy sees in a second.
 pub struct View<'a> {
@@ -17,6 +14,8 @@ pub struct View<'a> {
     pub target: Option<f64>,
     /// The meter's mean over five seconds, two seconds late.
     pub metered: Option<f64>,
+    /// What each server draws in this second.
+    pub by_server: &'a [f64],
     /// The workloads.
     pub jobs: &'a [Job],
     /// The workload of each server.
@@ -63,120 +62,33 @@ fn limit_for(job: &Job, speed: f64) -> f64 {
     highest(speed, (100.0, 400.0), |limit| job.at(limit).1)
 }
 
-/// Heliotrope by draw: `core/divide` over curves of the draw, corrected by the meter; a division each half minute, which is set
-/// eight seconds later: agents read that seldom at worst. This is not what the controller does yet.
-pub struct ByDraw {
-    profiles: Vec<Profile>,
-    track: Option<Track>,
-    /// Divisions under way: when each is set.
-    coming: VecDeque<(i64, Vec<Set>)>,
-    set: Option<Vec<Set>>,
-    divided: i64,
-}
-
-/// From one division to the next while all is well, in seconds.
-const PERIOD: i64 = 30;
-/// From a division to the last limit that is set by it, in seconds.
-const READ: i64 = 8;
-/// From a division until the meter's mean is of what it set: read, settled, five seconds long and two late.
-const TOLD: i64 = 20;
-/// What stays free below a target, as a part of it: some three deviations of what a limited sum strays by.
-const MARGIN: f64 = 0.004;
-/// What stays free more, as a part of what is drawn under limits that hardly bind: their work's phases are not cut off.
-const LOOSE: f64 = 0.008;
-
-impl ByDraw {
-    /// Nothing is known yet.
-    ///
-    /// # Errors
-    /// Where a curve can't be one.
-    pub fn new(jobs: &[Job]) -> Result<Self, String> {
-        let profiles = jobs.iter().map(Job::profile).collect::<Result<_, _>>()?;
-        Ok(Self { profiles, track: None, coming: VecDeque::new(), set: None, divided: i64::MIN / 2 })
-    }
-
-    fn divide(&self, view: &View<'_>, budget: Watts) -> Vec<Set> {
-        let tolerated = |job: &Job| ((1.0 - job.floor) * 1000.0).round() as u32;
-        let both = view.jobs.iter().zip(&self.profiles);
-        let loads: Vec<Load<'_>> =
-            both.map(|(job, profile)| Load { profile, count: job.gpus, tolerated: tolerated(job) }).collect();
-        let claims: Vec<Claim> = loads.iter().map(Load::claim).collect();
-        let given = divide(budget, &claims, &vec![Watts(0); claims.len()], &|_| Watts(0));
-        let device = |i: u32| Device { uuid: i.to_string(), min: Watts(100), max: Watts(400) };
-        let devices: Vec<Device> = (0..8).map(device).collect();
-        let limits: Vec<Watts> = loads.iter().zip(given).map(|(load, watts)| load.limit(watts)).collect();
-        by_job(view, |job| {
-            // the node divides what it has among its accelerators
-            let own = whole(limits[job].times(8), &devices, &Want::Level(BTreeMap::new()));
-            Set { limit: own[0].0 as f64, paused: false }
-        })
-    }
-}
-
-/// The margin for limits: more where they leave their work free.
-fn margin(view: &View<'_>, set: &[Set], target: Watts) -> Watts {
-    let is_loose = |(_, set): &(&usize, &Set)| set.limit >= 340.0;
-    let loose: f64 =
-        view.servers.iter().zip(set).filter(is_loose).map(|(job, set)| 8.0 * view.jobs[*job].at(set.limit).0).sum();
-    Watts((target.0 as f64 * MARGIN + loose * LOOSE) as i64)
-}
-
-impl Policy for ByDraw {
-    fn name(&self) -> &'static str {
-        "Heliotrope, by draw"
-    }
-
-    fn act(&mut self, view: &View<'_>) -> Result<Vec<Set>, String> {
-        let Some(target) = view.target.map(|watts| Watts(watts as i64)) else {
-            (self.track, self.set, self.divided) = (None, None, i64::MIN / 2);
-            self.coming.clear();
-            return Ok(free(view));
-        };
-        let first = self.track.is_none();
-        let track = self.track.get_or_insert_with(|| Track::new(Watts((target.0 as f64 * MARGIN) as i64)));
-        let waited = view.second - self.divided;
-        let is_above = view.metered.is_some_and(|drawn| drawn > target.0 as f64);
-        if first || waited >= PERIOD || (is_above && waited >= TOLD) {
-            match view.metered.filter(|_| !first) {
-                Some(drawn) => track.metered(target, Watts(drawn as i64)),
-                None => track.silent(),
-            }
-            let mut next = *track;
-            // what binds is known when it is divided
-            next.margin = margin(view, &self.divide(view, next.budget(target)), target);
-            let set = self.divide(view, next.budget(target));
-            (self.track, self.divided) = (Some(next), view.second);
-            self.coming.push_back((view.second + READ, set));
-        }
-        while self.coming.front().is_some_and(|(at, _)| *at <= view.second) {
-            self.set = self.coming.pop_front().map(|(_, set)| set);
-        }
-        Ok(self.set.clone().unwrap_or_else(|| free(view)))
-    }
-}
-
-/// Heliotrope by limits, as the controller does it today: the lease protocol with its real claims, division and rows.
-pub struct ByLimits {
+/// Heliotrope: the lease protocol with its real claims, division and rows, and what the controller does beside it.
+pub struct Ours {
     fleet: Fleet,
+    measure: Measure,
     ordered: bool,
 }
 
-impl ByLimits {
-    /// A fleet that has its leases already.
+impl Ours {
+    /// A fleet that has its leases already, and what the order that comes counts with.
     #[must_use]
-    pub fn new(fleet: Fleet) -> Self {
-        Self { fleet, ordered: false }
+    pub fn new(fleet: Fleet, measure: Measure) -> Self {
+        Self { fleet, measure, ordered: false }
     }
 }
 
-impl Policy for ByLimits {
+impl Policy for Ours {
     fn name(&self) -> &'static str {
-        "Heliotrope, by limits"
+        match self.measure {
+            Measure::Draw => "Heliotrope, by draw",
+            Measure::Limits => "Heliotrope, by limits",
+        }
     }
 
     fn act(&mut self, view: &View<'_>) -> Result<Vec<Set>, String> {
+        self.fleet.meter(view.by_server);
         if let Some(target) = view.target.filter(|_| !self.ordered) {
-            self.fleet.order(Watts(target as i64), 100_000)?;
+            self.fleet.order(Watts(target as i64), 100_000, self.measure)?;
             self.ordered = true;
         }
         self.fleet.step()?;

@@ -115,9 +115,9 @@ pub fn e3(found: &E3) -> String {
     let mut text = format!(
         "## E3: holding a curtailment (`make eval-E3`)\n\n\
         {} A100 with the workloads, flexibilities and curves of the Phoenix trial of May 2025, modelled; {:.1} kW at full speed \
-        (the trial: {:.1}). Two modes of Heliotrope: *by limits* is what the controller does today, run as it is (claims, division, \
-        leases, nodes); *by draw* divides by the curves of the draw (`core/divide`) and follows the meter, and the controller does \
-        not do this yet.\n\n### The event: {} % for three hours\n\nTarget {:.1} kW. The LP does {:.4} within it and keeps {} of {} floors.\n\n",
+        (the trial: {:.1}). Heliotrope is run as it is (claims, division, leases, nodes), under an order that counts with what is drawn \
+        (*by draw*: `measure: Draw`, for a curtailment that is settled by a meter; its meters are the agents', each said every 16 to \
+        24 s) and under one that counts with what can be drawn (*by limits*: for a feed).\n\n### The event: {} % for three hours\n\nTarget {:.1} kW. The LP does {:.4} within it and keeps {} of {} floors.\n\n",
         found.accelerators,
         found.baseline_watts / 1000.0,
         found.trial.baseline_watts / 1000.0,

@@ -291,11 +291,11 @@ impl Work {
                     None => device.reset_clock(),
                 }
             }) {
-                Ok(()) => hold.clock_written(),
+                Ok(()) => hold.clock_written(true),
                 Err(error) => {
                     clock_failed = true;
                     if matches!(error.category, Category::NotSupported | Category::OutOfRange) {
-                        hold.clock_written();
+                        hold.clock_written(false);
                     }
                     look.faults.push(fault(&error));
                 }
@@ -356,6 +356,9 @@ impl Work {
         let draw = keep(draw, &mut faults);
         let energy = keep(self.call("reading its energy counter", |device| device.energy_millijoules()), &mut faults);
         let clock = keep(self.call("reading its clock", |device| device.clock_megahertz()), &mut faults);
+        if let Some((hold, megahertz)) = self.hold.as_mut().zip(clock) {
+            hold.clock_seen(megahertz);
+        }
         let throttling = keep(self.call("reading why it throttles", |device| device.throttling()), &mut faults);
         let draw = draw.map(|draw| {
             let same = self.changed.filter(|(was, counted, _)| (*was, *counted) == (draw.milliwatts, energy));

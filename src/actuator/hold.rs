@@ -24,6 +24,7 @@
 //! Falling is never a raise, and nothing but an order with a higher sequence ever raises: not time, not a start, not an
 //! agent that is gone. A limit that others hold lower (a BMC) is left so.
 
+use super::protocol::CLOCK_STEP;
 use crate::units::{BootMillis, Watts};
 
 mod terms;
@@ -58,6 +59,8 @@ pub struct Hold {
     late: u32,
     clock: Option<u32>,
     clock_due: bool,
+    /// The device took the last lock.
+    clock_taken: bool,
     /// News of an order's making, for the next step.
     untold: Option<News>,
 }
@@ -87,6 +90,7 @@ impl Hold {
             late: 0,
             clock,
             clock_due: false,
+            clock_taken: true,
             untold: None,
         }
     }
@@ -202,8 +206,14 @@ impl Hold {
     }
 
     /// A clock was locked or let go; or can't be, on this device.
-    pub fn clock_written(&mut self) {
-        self.clock_due = false;
+    pub fn clock_written(&mut self, taken: bool) {
+        (self.clock_due, self.clock_taken) = (false, taken);
+    }
+
+    /// The device's clock was read. Above the lock, a driver that was loaded anew or another has let it go: it is locked again.
+    pub fn clock_seen(&mut self, megahertz: u32) {
+        let is_above = self.clock.is_some_and(|locked| megahertz > locked.saturating_add(CLOCK_STEP));
+        self.clock_due |= is_above && self.clock_taken;
     }
 
     /// The device was read after a write.

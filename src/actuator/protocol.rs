@@ -64,6 +64,9 @@ pub enum Role {
     Observer,
 }
 
+/// Clocks come in steps: one that is locked may be so many MHz above what was asked for.
+pub const CLOCK_STEP: u32 = 15;
+
 /// Limits for some of the node's GPUs; the others keep what they have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

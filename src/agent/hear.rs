@@ -3,7 +3,7 @@
 use super::chain::{self, Ask, Heard, Read, ReadError};
 use super::metrics::OutcomeLabel;
 use super::run::{Agent, TOGETHER};
-use crate::api::NodePower;
+use crate::api::{AcceleratorShare, NodePower};
 use crate::clock;
 use crate::core::lease::{Cause, Input, Lease, Node, Refusal, Why};
 use crate::units::Watts;
@@ -142,8 +142,10 @@ impl Agent {
             _ => return self.took(now, &answer),
         }
         let memory = self.memory.clone();
-        let shares = heard.offer.iter().flat_map(|offer| &offer.shares);
-        self.memory.shares = shares.map(|share| (share.uuid.clone(), Watts(share.limit_watts))).collect();
+        let shares = || heard.offer.iter().flat_map(|offer| &offer.shares);
+        self.memory.shares = shares().map(|share| (share.uuid.clone(), Watts(share.limit_watts))).collect();
+        let clock = |share: &AcceleratorShare| Some((share.uuid.clone(), u32::try_from(share.clock_megahertz?).ok()?));
+        self.memory.clocks = shares().filter_map(clock).collect();
         let moved = self.memory.domain.replace(heard.leaf.clone()).is_some_and(|domain| domain != heard.leaf);
         self.unsaved = true;
         self.save().await;

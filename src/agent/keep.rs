@@ -31,6 +31,9 @@ pub struct Memory {
     pub domain: Option<String>,
     /// Limits of single accelerators in that lease.
     pub shares: BTreeMap<String, Watts>,
+    /// Clocks of single accelerators in that lease, in MHz.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clocks: BTreeMap<String, u32>,
     /// What each accelerator was found with before the first order.
     pub found: BTreeMap<String, Watts>,
     /// The contact time of its chain as it was last read.

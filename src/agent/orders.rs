@@ -23,6 +23,8 @@ pub struct Wish {
     pub limit: Watts,
     /// What it falls to when nobody prolongs that.
     pub fall: Watts,
+    /// What its clock is locked at, in MHz; none lets it go.
+    pub clock: Option<u32>,
 }
 
 /// What the accelerators are to hold, and what can't be.
@@ -42,14 +44,21 @@ pub fn wishes(
     node: &Node,
     hardware: &Hardware,
     expected: &Expected,
-    shares: &BTreeMap<String, Watts>,
+    (shares, clocks): (&BTreeMap<String, Watts>, &BTreeMap<String, u32>),
     found: &BTreeMap<String, Watts>,
 ) -> Option<Wishes> {
     let kept = node.kept();
     if kept.held.is_none() && kept.sequence == 0 {
         return None;
     }
-    let devices = hardware.devices();
+    let mut devices = hardware.devices();
+    let is_leased = kept.held.as_ref().is_some_and(|held| !held.figures.gives_back(expected.ceiling));
+    // what was found is given back as it was, however low
+    if is_leased {
+        for device in &mut devices {
+            device.min = device.min.max(expected.lowest).min(device.max);
+        }
+    }
     let there = |node: Watts| within_reach(expected.scale.limits(node), devices.len(), hardware.out_of_reach());
     let all = match &kept.held {
         Some(held) if held.figures.gives_back(expected.ceiling) => {
@@ -74,6 +83,7 @@ pub fn wishes(
         uuid: device.uuid.clone(),
         limit,
         fall: fall.min(limit),
+        clock: clocks.get(&device.uuid).copied().filter(|_| is_leased),
     });
     Some(Wishes { gpus: gpus.collect(), short: now.short, ends })
 }
@@ -98,6 +108,8 @@ pub fn order(wishes: &Wishes, sequence: u64, seen: Option<u64>, views: &[GpuView
             || lower(hold.limit_watts, wish.limit)
             || lower(hold.fall_watts, wish.fall)
             || prolongs
+            // a first or a lower clock; one that is let go comes with a newer order
+            || wish.clock.is_some_and(|asked| hold.clock_lock_megahertz.is_none_or(|held| asked < held))
     };
     if !wishes.gpus.iter().any(is_due) {
         return None;
@@ -106,7 +118,7 @@ pub fn order(wishes: &Wishes, sequence: u64, seen: Option<u64>, views: &[GpuView
         uuid: wish.uuid.clone(),
         // past its end it is what it falls to, whatever the node's machine says yet
         limit_watts: if wish.limit > wish.fall && lasting.is_none() { wish.fall } else { wish.limit },
-        clock_lock_megahertz: None,
+        clock_lock_megahertz: wish.clock,
         ends_at_boot_millis: Some(ends(wish).unwrap_or_else(|| now.plus(QUIET_MILLIS))),
         fall_watts: Some(wish.fall),
     });
@@ -129,7 +141,10 @@ pub fn contact(views: &[GpuView], limit: u64, now: BootMillis) -> Option<BootMil
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actuator::protocol::{HoldView, Identity, Obedience};
+    use crate::actuator::protocol::{HoldView, Identity, Obedience, Observation, Range};
+    use crate::core::divide::Scale;
+    use crate::core::lease::{Figures, Held, Kept, Rules};
+    use crate::units::Millis;
 
     const NOW: BootMillis = BootMillis(100_000);
 
@@ -156,8 +171,44 @@ mod tests {
     }
 
     fn wishes(limit: i64, fall: i64, ends: Option<u64>) -> Wishes {
-        let wish = Wish { uuid: "GPU-0".to_owned(), limit: Watts(limit), fall: Watts(fall) };
+        let wish = Wish { uuid: "GPU-0".to_owned(), limit: Watts(limit), fall: Watts(fall), clock: None };
         Wishes { gpus: vec![wish], short: None, ends: ends.map(BootMillis) }
+    }
+
+    /// Two that take 100 to 300 W, under a lease with these watts, of which it falls to 260; none lower than `lowest` is to be set.
+    fn leased(watts: i64, lowest: i64) -> Vec<(i64, i64, Option<u32>)> {
+        let view = |index: u32| GpuView {
+            gpu: Identity { uuid: format!("GPU-{index}"), index, model: "A40".to_owned(), slices: Vec::new() },
+            range: Some(Range { min_watts: Watts(100), max_watts: Watts(300), default_watts: Watts(300) }),
+            ..view(Phase::Found, None, 0, 0, None)
+        };
+        let scale = Scale { host: Watts::ZERO, overshoot: 0 };
+        let expected = Expected { accelerators: 2, ceiling: Watts(600), scale, lowest: Watts(lowest) };
+        let seen = Observation {
+            now_boot_millis: NOW,
+            sequence: None,
+            gpus: vec![view(0), view(1)],
+            unreadable: Vec::new(),
+            listing: None,
+        };
+        let hardware = Hardware::seen(&seen, &expected, NOW);
+        let figures = Figures { floor: Watts(200), safe: Watts(260), ..Figures::flat(Watts(watts)) };
+        let figures = if watts < 600 { figures } else { Figures::flat(Watts(watts)) };
+        let held = Held { sequence: 5, figures, steps: Vec::new(), ends: NOW.plus(1000) };
+        let kept = Kept { boot: 1, sequence: 5, cap: None, held: Some(held) };
+        let node = Node::start(Rules::ALL, Millis(25_000), kept, (1, 1), Watts(watts), Some(NOW), NOW);
+        let of = |limits: [(u32, i64); 2]| limits.map(|(index, limit)| (format!("GPU-{index}"), Watts(limit))).into();
+        let (shares, clocks) = (of([(0, 300), (1, 125)]), BTreeMap::from([("GPU-1".to_owned(), 900)]));
+        let found = of([(0, 300), (1, 100)]);
+        let wishes = super::wishes(&node, &hardware, &expected, (&shares, &clocks), &found).unwrap();
+        wishes.gpus.iter().map(|wish| (wish.limit.0, wish.fall.0, wish.clock)).collect()
+    }
+
+    #[test]
+    fn no_limit_is_set_below_the_lowest_of_the_profile_but_one_that_was_found() {
+        assert_eq!(leased(425, 0), [(300, 153, None), (125, 106, Some(900))]);
+        assert_eq!(leased(425, 125), [(300, 135, None), (125, 125, Some(900))]);
+        assert_eq!(leased(600, 125), [(300, 300, None), (100, 100, None)], "given back as it was, its clock too");
     }
 
     #[test]
@@ -174,6 +225,19 @@ mod tests {
         assert_eq!(sent(to(400), held(400, 300, 117_000)), Some((5, 400, 300, 125_000)), "prolonged");
         assert_eq!(sent(to(350), held(400, 300, 125_000)), Some((5, 350, 300, 125_000)), "lowered");
         assert_eq!(sent(to(500), held(400, 300, 125_000)), None, "this sequence can't raise");
+        let locked = |wished, held: Option<u32>| {
+            let mut wishes = to(400);
+            wishes.gpus[0].clock = wished;
+            let mut view = view(Phase::Held, Some(5), 400, 300, Some(125_000));
+            view.hold.clock_lock_megahertz = held;
+            order(&wishes, 5, Some(5), &[view], NOW).map(|order| order.gpus[0].clock_lock_megahertz)
+        };
+        assert_eq!(locked(Some(900), None), Some(Some(900)), "a first clock");
+        assert_eq!(locked(Some(900), Some(1400)), Some(Some(900)), "a lower one");
+        assert_eq!(
+            [(Some(900), 900), (Some(1400), 900), (None, 900)].map(|(to, held)| locked(to, Some(held))),
+            [None; 3]
+        );
         assert!(sent(to(500), view(Phase::Held, Some(4), 400, 300, Some(125_000))).is_some(), "a newer one can");
         assert!(sent(to(400), held(400, 350, 125_000)).is_some(), "it is to fall lower");
         // deaf: it holds what it falls to, without an end

@@ -1,7 +1,7 @@
 //! What the node's accelerators are known to be, at worst. Values in, values out.
 
 use super::divide::Device;
-use crate::actuator::protocol::{Category, GpuView, Obedience, Observation, Phase, Range};
+use crate::actuator::protocol::{CLOCK_STEP, Category, GpuView, Obedience, Observation, Phase, Range};
 use crate::api::NodePowerSpec;
 use crate::core::divide::Scale;
 use crate::units::{BootMillis, Watts};
@@ -35,6 +35,8 @@ pub struct Gpu {
     pub draw: Option<Watts>,
     /// What it draws, at worst.
     pub draw_worst: Watts,
+    /// What its clock is locked at, and what it is, in MHz.
+    pub clock: Option<(u32, Option<u32>)>,
     /// What does not work.
     pub fault: Option<Trouble>,
     /// Nobody has ordered anything of it yet.
@@ -72,6 +74,8 @@ pub struct Expected {
     pub ceiling: Watts,
     /// How its watts are reckoned.
     pub scale: Scale,
+    /// No lower limit is set on an accelerator.
+    pub lowest: Watts,
 }
 
 impl Expected {
@@ -82,6 +86,7 @@ impl Expected {
             accelerators: usize::try_from(spec.accelerators).unwrap_or(0),
             ceiling: Watts(spec.ceiling_watts),
             scale: spec.scale(),
+            lowest: Watts(spec.lowest_limit_watts.unwrap_or(0)),
         }
     }
 
@@ -165,6 +170,7 @@ fn gpu(view: &GpuView, overshoot: u32, nameplate: Watts, now: BootMillis) -> Gpu
         enforced_worst,
         draw: fresh_draw,
         draw_worst: worst_draw(last, age.unwrap_or(u64::MAX), slew, most),
+        clock: view.hold.clock_lock_megahertz.map(|locked| (locked, fresh.and_then(|reading| reading.clock_megahertz))),
         fault: trouble(view, enforced, now),
         untouched: view.hold.phase == Phase::Found,
     }
@@ -218,6 +224,13 @@ fn trouble(view: &GpuView, enforced: Option<Watts>, now: BootMillis) -> Option<T
     if enforced > limit && view.hold.obedience == Obedience::Holds {
         let text = format!("{name}: {limit} was set, another raised it to {enforced}");
         return Some(Trouble { word: "RaisedByOther", text, past: false });
+    }
+    let clock = view.reading.as_ref().and_then(|reading| reading.clock_megahertz);
+    if let Some((locked, clock)) =
+        view.hold.clock_lock_megahertz.zip(clock).filter(|(locked, clock)| *clock > locked + CLOCK_STEP)
+    {
+        let text = format!("{name}: its clock was locked at {locked} MHz and is {clock}; its limit of {limit} holds");
+        return Some(Trouble { word: "ClockAbove", text, past: false });
     }
     let raised = view.hold.last_raised?;
     // told for a minute: it is set again within a period, and would never be seen
@@ -283,7 +296,7 @@ mod tests {
 
     fn expected() -> Expected {
         let scale = Scale { host: Watts(1000), overshoot: 100 };
-        Expected { accelerators: 2, ceiling: scale.node(Watts(1500)), scale }
+        Expected { accelerators: 2, ceiling: scale.node(Watts(1500)), scale, lowest: Watts::ZERO }
     }
 
     #[test]
@@ -293,6 +306,19 @@ mod tests {
         let both = seen(vec![fresh(0), fresh(1)], &[]);
         assert_eq!((both.enforced(scale), both.missing), (Watts(1000 + 880), 0));
         assert_eq!(both.draw(scale), Watts(1000 + 251 + 251));
+        let at = |clock: u32| {
+            let mut gpu = fresh(1);
+            gpu.hold.clock_lock_megahertz = Some(1200);
+            gpu.reading.as_mut().unwrap().clock_megahertz = Some(clock);
+            let gpu = seen(vec![fresh(0), gpu], &[]).gpus.remove(1);
+            assert_eq!(gpu.clock, Some((1200, Some(clock))));
+            gpu.fault.map(|fault| fault.text)
+        };
+        assert_eq!(at(1210), None, "clocks come in steps");
+        assert_eq!(
+            at(1800).unwrap(),
+            "GPU 1 (GPU-1): its clock was locked at 1200 MHz and is 1800; its limit of 400 W holds"
+        );
         let stale = seen(vec![fresh(0), view(1, 400, NOW.0 - 2_001)], &[]);
         assert_eq!(stale.enforced(scale), Watts(1000 + 1210));
         assert_eq!(stale.gpus[1].fault.as_ref().map(|fault| fault.word), Some("NotRead"));

@@ -78,6 +78,8 @@ fn accelerator(gpu: &Gpu, facts: &Facts<'_>) -> AcceleratorPower {
         limit_watts: wish.map(|wish| wish.limit.0),
         enforced_watts: gpu.enforced.map(|watts| watts.0),
         draw_watts: gpu.draw.map(|watts| watts.0),
+        clock_lock_megahertz: gpu.clock.and_then(|(locked, _)| i32::try_from(locked).ok()),
+        clock_megahertz: gpu.clock.and_then(|(_, now)| i32::try_from(now?).ok()),
         min_watts: gpu.range.map(|range| range.min_watts.0),
         max_watts: gpu.range.map(|range| range.max_watts.0),
         pod: facts.holders.get(&gpu.uuid).map(|pod| pod.chars().take(512).collect()),
@@ -201,6 +203,7 @@ mod tests {
             enforced_worst: Watts(400),
             draw: None,
             draw_worst: Watts(400),
+            clock: None,
             fault: fault.map(|(word, past)| Trouble { word, text: format!("{uuid}: {word}"), past }),
             untouched: false,
         }
@@ -220,8 +223,12 @@ mod tests {
             fallen,
         };
         let hardware = Hardware { gpus, missing: 0, nameplate: Watts(700) };
-        let expected =
-            Expected { accelerators: 2, ceiling: Watts(4000), scale: Scale { host: Watts(1000), overshoot: 0 } };
+        let expected = Expected {
+            accelerators: 2,
+            ceiling: Watts(4000),
+            scale: Scale { host: Watts(1000), overshoot: 0 },
+            lowest: Watts::ZERO,
+        };
         let facts = Facts {
             node: &NodePower::new("gpu-1", crate::api::NodePowerSpec::default()),
             report: &report,

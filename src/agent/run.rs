@@ -465,7 +465,13 @@ impl Agent {
                 self.unsaved = true;
             }
         }
-        self.wishes = orders::wishes(machine, &self.hardware, &expected, &self.memory.shares, &self.memory.found);
+        self.wishes = orders::wishes(
+            machine,
+            &self.hardware,
+            &expected,
+            (&self.memory.shares, &self.memory.clocks),
+            &self.memory.found,
+        );
         let Some(wishes) = &self.wishes else { return };
         let order =
             orders::order(wishes, machine.kept().sequence, observation.sequence, &observation.gpus, clock::boot());

@@ -50,7 +50,11 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.minWatts <= self.maxWatts").message("minWatts is above maxWatts"),
     validation = Rule::new("self.idleWatts <= self.maxWatts").message("idleWatts is above maxWatts"),
     validation = Rule::new("self.points.all(p, p.limitWatts >= self.minWatts && p.limitWatts <= self.maxWatts)")
-        .message("a point's limitWatts lies outside minWatts..maxWatts")
+        .message("a point's limitWatts lies outside minWatts..maxWatts"),
+    validation = Rule::new("self.knob != 'ClockLock' || self.points.all(p, has(p.clockMegahertz))")
+        .message("knob ClockLock needs clockMegahertz at every point"),
+    validation = Rule::new("self.knob == 'ClockLock' || self.points.all(p, !has(p.clockMegahertz))")
+        .message("clockMegahertz at a point needs knob ClockLock")
 )]
 pub struct AcceleratorProfileSpec {
     /// The model, as the node label nvidia.com/gpu.product has it.
@@ -66,7 +70,7 @@ pub struct AcceleratorProfileSpec {
     /// Measured points.
     #[schemars(length(min = 1, max = 64))]
     pub points: Vec<Point>,
-    /// The lowest limit that the device takes, in watts.
+    /// The lowest limit that is set on the device, in watts: what it takes, or more where it draws too much under lower ones.
     #[schemars(range(min = 0, max = 100_000))]
     pub min_watts: i64,
     /// The highest limit that the device takes, in watts.
@@ -90,7 +94,7 @@ pub enum Knob {
     /// Its power limit.
     #[default]
     PowerLimit,
-    /// A lock on its clock: for work that never reaches the power limit.
+    /// A lock on its clock, for serving, which never reaches the power limit. The limit stays set too, and is what is reserved.
     ClockLock,
 }
 
@@ -107,6 +111,10 @@ pub struct Point {
     /// Speed in thousandths of the highest.
     #[schemars(range(min = 0, max = 1000))]
     pub throughput_permille: i32,
+    /// The clock that it was locked at, in MHz, where that is the knob: the limit is then what the device has to be given for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub clock_megahertz: Option<i32>,
 }
 
 /// What the controller says of a profile.

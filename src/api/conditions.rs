@@ -19,6 +19,12 @@ pub const COLD_START_SAFE: &str = "ColdStartSafe";
 pub const TARGET_MET: &str = "TargetMet";
 /// The signal's value now is known.
 pub const FRESH: &str = "Fresh";
+/// Each watt more does no more work than the one before it: the profile's points have a concave curve.
+pub const CONCAVE: &str = "Concave";
+/// No point of the profile draws more than its limit and the margin.
+pub const WITHIN_LIMITS: &str = "WithinLimits";
+/// There are nodes with the profile's device.
+pub const ON_NODES: &str = "OnNodes";
 /// The workload's watts are granted.
 pub const ADMITTED: &str = "Admitted";
 /// The workload has ended.

@@ -59,7 +59,7 @@ use serde::{Deserialize, Serialize};
         .message("end must be after start: an event of no length orders nothing"),
     validation = Rule::new("!has(self.baseline) || !has(self.target.capWatts)")
         .message("capWatts is absolute: leave baseline out, it is what reduceWatts and reducePercent count from"),
-    validation = Rule::new("self.domain == oldSelf.domain && self.target == oldSelf.target && has(self.start) == has(oldSelf.start) && (!has(self.start) || self.start == oldSelf.start) && has(self.baseline) == has(oldSelf.baseline) && (!has(self.baseline) || self.baseline == oldSelf.baseline)")
+    validation = Rule::new("self.domain == oldSelf.domain && self.target == oldSelf.target && has(self.start) == has(oldSelf.start) && (!has(self.start) || self.start == oldSelf.start) && has(self.baseline) == has(oldSelf.baseline) && (!has(self.baseline) || self.baseline == oldSelf.baseline) && has(self.measure) == has(oldSelf.measure) && (!has(self.measure) || self.measure == oldSelf.measure)")
         .message("what an event orders can't be changed: cancel it, and make another one"),
     validation = Rule::new("has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason) && has(self.source) == has(oldSelf.source) && (!has(self.source) || self.source == oldSelf.source) && has(self.externalId) == has(oldSelf.externalId) && (!has(self.externalId) || self.externalId == oldSelf.externalId)")
         .message("reason, source and externalId are part of the record: they can't be changed"),
@@ -83,6 +83,11 @@ pub struct CurtailmentEventSpec {
     /// domain's capWatts, Committed its status.committedWatts at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<BaselineMethod>,
+    /// What is to be under the target: Limits (default) is what can be drawn, for a feed that must not pass it at any moment;
+    /// Draw is what is drawn by the agents' word, for an order that is settled by a meter. With Draw limits are raised until
+    /// that is just under the target; without a word of every node, or without a controller, limits are under it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure: Option<Measure>,
     /// Why, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
@@ -142,6 +147,29 @@ pub enum BaselineMethod {
     Committed,
 }
 
+/// What an event counts with.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// What can be drawn under the limits that are set.
+    #[default]
+    Limits,
+    /// What is drawn.
+    Draw,
+}
+
+/// What limits may sum to under an event that counts with what is drawn.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CurtailmentLimits {
+    /// In watts, as the domain's feed sees them.
+    #[schemars(range(min = 1, max = 10_000_000_000_i64))]
+    pub watts: i64,
+    /// Since when it is this figure.
+    pub since: Time,
+    /// Until when anybody may count with it: after that it is the target again.
+    pub until: Time,
+}
+
 /// Where an event stands.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CurtailmentPhase {
@@ -168,7 +196,7 @@ pub enum Verdict {
     Missed,
 }
 
-/// What the controller says of an event. Figures are of what is planned and granted, not of meters.
+/// What the controller says of an event. Figures are of what is planned and granted; of meters where `measure` is Draw.
 #[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(oldSelf.targetWatts) || (has(self.targetWatts) && self.targetWatts == oldSelf.targetWatts)").message("targetWatts is looked up once and stays what it is"))]
@@ -183,7 +211,10 @@ pub struct CurtailmentEventStatus {
     /// The figure that a reduction counted from, in watts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline_watts: Option<i64>,
-    /// What was committed in the domain as it began, in watts.
+    /// Of an event that counts with what is drawn: what limits may sum to so that no more than the target is drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<CurtailmentLimits>,
+    /// What was committed in the domain as it began, in watts; what was drawn where `measure` is Draw. So in the figures below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub committed_at_start_watts: Option<i64>,
     /// How much less is committed since, in watts; of an event that is over, as it last was.
@@ -214,6 +245,28 @@ impl CurtailmentEvent {
                 self.status.as_ref()?.target_watts.map(|watts| Watts(watts.max(1)))
             }
         }
+    }
+
+    /// What limits may sum to under it at a moment, in watts: its cap, or more while it counts with what is drawn and somebody looks
+    /// at that.
+    #[must_use]
+    pub fn limits_at(&self, now: Moment) -> Option<Watts> {
+        let cap = self.cap()?;
+        let limits = self.status.as_ref().and_then(|status| status.limits.as_ref());
+        let limits = limits.filter(|limits| self.is_metered() && now < Moment(limits.until.0.as_second()));
+        Some(limits.map_or(cap, |limits| cap.max(Watts(limits.watts))))
+    }
+
+    /// Does it count with what is drawn?
+    #[must_use]
+    pub fn is_metered(&self) -> bool {
+        self.spec.measure == Some(Measure::Draw)
+    }
+
+    /// Is it in force?
+    #[must_use]
+    pub fn is_in_force(&self, now: Moment) -> bool {
+        self.from() <= now && !self.is_over(now)
     }
 
     /// From when on it is in force. What begins at once does so whatever any clock says.

@@ -73,6 +73,11 @@ pub struct NodePowerSpec {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub overshoot_permille: i32,
+    /// No lower limit is set on an accelerator, in watts: below it a device draws more than it is told, by its profile. Its own lowest
+    /// limit where that is higher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub lowest_limit_watts: Option<i64>,
 }
 
 /// What the agent of a node says. Written by it alone.
@@ -139,6 +144,12 @@ pub struct AcceleratorPower {
     pub enforced_watts: Option<i64>,
     /// What it draws, in watts; none where it can't be read.
     pub draw_watts: Option<i64>,
+    /// The clock that it is locked at, in MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_lock_megahertz: Option<i32>,
+    /// Its clock, read back, in MHz; only where it is locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_megahertz: Option<i32>,
     /// The lowest limit that it takes, in watts.
     pub min_watts: Option<i64>,
     /// The highest limit that it takes, in watts.

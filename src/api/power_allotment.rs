@@ -139,6 +139,10 @@ pub struct AcceleratorShare {
     /// What it may draw, in watts, as long as the whole lease is in force.
     #[schemars(range(min = 1, max = 100_000))]
     pub limit_watts: i64,
+    /// Its clock is locked at so many MHz at most; without one it is let go. Nothing is reserved by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub clock_megahertz: Option<i32>,
 }
 
 /// A lease.

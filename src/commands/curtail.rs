@@ -5,7 +5,7 @@
 
 use super::CommandError;
 use super::cluster::{block_on, client};
-use crate::api::{CurtailmentEvent, CurtailmentEventSpec, CurtailmentTarget, Mode, PowerDomain};
+use crate::api::{CurtailmentEvent, CurtailmentEventSpec, CurtailmentTarget, Measure, Mode, PowerDomain};
 use crate::clock;
 use crate::controller::apply::call;
 use crate::core::domain::Target;
@@ -41,6 +41,10 @@ pub struct Curtail {
     /// From when on; at once if not said.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// It is settled by a meter: what is drawn is to be under the target, and not what can be drawn. Not for a feed that must
+    /// not pass it at any moment.
+    #[arg(long)]
+    metered: bool,
     /// Why, for people.
     #[arg(long)]
     reason: Option<String>,
@@ -144,6 +148,7 @@ impl Curtail {
             end: stamp(end)?,
             target: CurtailmentTarget { cap_watts: Some(watts.0), ..CurtailmentTarget::default() },
             baseline: None,
+            measure: self.metered.then_some(Measure::Draw),
             reason: self.reason.clone(),
             source: Some("heliotrope curtail".to_owned()),
             external_id: None,

@@ -1,13 +1,46 @@
 //! What became of what events order. Events in, values out.
 
+use super::leased::DomainLeases;
 use super::orders::resolved;
 use super::snapshot::Snapshot;
 use super::world::World;
 use crate::api::conditions::{self, ACCEPTED, TARGET_MET};
-use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, PowerDomain, Verdict};
+use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentLimits, CurtailmentPhase, PowerDomain, Verdict};
 use crate::caps::correction_time;
 use crate::core::admit::Cycle;
-use crate::units::Watts;
+use crate::core::divide::{Metered, Why};
+use crate::units::{Moment, Seconds, Watts};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// How long anybody may count with more than the target after it was looked at: with a controller that is dead, limits are under
+/// the target itself when this is over.
+const LIMITS_LIVE: Seconds = Seconds(120);
+
+/// What limits may sum to under an event in force that counts with what is drawn, and why; none where nothing is leased.
+#[must_use]
+pub fn limits(
+    event: &CurtailmentEvent,
+    leases: Option<&DomainLeases>,
+    now: Moment,
+) -> Option<(CurtailmentLimits, Why)> {
+    let (leases, target) = (leases.filter(|_| event.is_metered() && event.is_in_force(now))?, event.cap()?);
+    let moment = |time: &Time| Moment(time.0.as_second());
+    let before = event.status.as_ref().and_then(|status| status.limits.as_ref());
+    let before = before.filter(|limits| now < moment(&limits.until));
+    let allowed = before.map_or(target, |limits| Watts(limits.watts));
+    let waited = now - before.map_or(event.begins(), |limits| moment(&limits.since));
+    let drawn = leases.is_metered.then_some(leases.drawn);
+    let (next, why) = Metered { target, allowed, waited, enforced: leases.enforced, drawn }.next();
+    let time = |moment: Moment| jiff::Timestamp::from_second(moment.0).ok().map(Time);
+    match before.filter(|_| next == allowed) {
+        // written anew at half of its life
+        Some(limits) if moment(&limits.until) - now > Seconds(LIMITS_LIVE.0 / 2) => Some((limits.clone(), why)),
+        same => {
+            let since = same.map_or(time(now)?, |limits| limits.since.clone());
+            Some((CurtailmentLimits { watts: next.0.max(1), since, until: time(now + LIMITS_LIVE)? }, why))
+        }
+    }
+}
 
 /// The status of an event. One that is over keeps what was last said of it.
 #[must_use]
@@ -40,8 +73,12 @@ pub fn status(event: &CurtailmentEvent, snapshot: &Snapshot, world: &World, cycl
     });
     let id = world.site.tree.find(&event.spec.domain);
     let figures = cycle.domains.iter().find(|figures| Some(figures.domain) == id);
+    let leases = snapshot.leases.as_ref().and_then(|leases| leases.domains.get(&event.spec.domain));
+    let held = limits(event, leases, now);
+    status.limits = held.as_ref().map(|(limits, _)| limits.clone());
     if let (Some(CurtailmentPhase::Active), Some((cap, _)), Some(figures)) = (status.phase, order, figures) {
-        let (committed, idle) = (figures.committed, figures.idle);
+        let metered = leases.filter(|leases| held.is_some() && leases.is_metered).map(|leases| leases.drawn);
+        let (committed, idle) = (metered.unwrap_or(figures.committed), figures.idle);
         let started = *status.committed_at_start_watts.get_or_insert(committed.0);
         status.delivered_watts = Some(started - committed.0);
         let met = committed <= cap;
@@ -52,7 +89,12 @@ pub fn status(event: &CurtailmentEvent, snapshot: &Snapshot, world: &World, cycl
         let over = if corrected.is_some_and(|by| now > by) { (committed - cap).max(Watts::ZERO) } else { Watts::ZERO };
         status.worst_overshoot_watts = Some(status.worst_overshoot_watts.unwrap_or(0).max(over.0));
         let reason = if met { "UnderTarget" } else { "AboveTarget" };
-        let text = format!("{committed} committed, {idle} of them with nothing running, target {cap}");
+        let mut text = format!("{committed} committed, {idle} of them with nothing running, target {cap}");
+        if let Some((limits, why)) = held {
+            let drawn = if metered.is_some() { "drawn by the agents' word" } else { "committed" };
+            let may = Watts(limits.watts);
+            text = format!("{committed} {drawn}, limits may sum to {may}: {why}; target {cap}");
+        }
         conditions::set(&mut status.conditions, TARGET_MET, met, reason, &text, generation, now);
     }
     status

@@ -2,7 +2,7 @@
 //! turned; not every new number, which statuses have. They are best effort: none is worth a cycle's time.
 
 use super::snapshot::Cause;
-use crate::api::conditions::{ACCEPTED, FEASIBLE, FRESH, WITHIN_CAP, shortened};
+use crate::api::conditions::{ACCEPTED, CONCAVE, FEASIBLE, FRESH, WITHIN_CAP, WITHIN_LIMITS, shortened};
 use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, LLMWorkloadStatus, Phase, Verdict};
 use crate::units::Watts;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -83,8 +83,8 @@ pub fn of_curtailment(event: &CurtailmentEvent, new: &CurtailmentEventStatus) ->
 /// What conditions have to tell: one that turned. What holds from the first is no news, what fails from the first is.
 #[must_use]
 pub fn of_conditions(old: &[Condition], new: &[Condition]) -> Vec<Told> {
-    let told =
-        new.iter().filter(|condition| [ACCEPTED, WITHIN_CAP, FRESH, FEASIBLE].contains(&condition.type_.as_str()));
+    let news = [ACCEPTED, WITHIN_CAP, FRESH, FEASIBLE, CONCAVE, WITHIN_LIMITS];
+    let told = new.iter().filter(|condition| news.contains(&condition.type_.as_str()));
     told.filter(|condition| {
         let before = old.iter().find(|before| before.type_ == condition.type_);
         before.map_or("True", |before| before.status.as_str()) != condition.status

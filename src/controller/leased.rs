@@ -11,6 +11,10 @@ pub struct DomainLeases {
     pub committed: Watts,
     /// What its nodes draw by their agents' word, hosts at their highest, with the baseline.
     pub drawn: Watts,
+    /// Has every node in it, and in what it feeds, said what it draws of late?
+    pub is_metered: bool,
+    /// What can be drawn under the limits that are set by now, by the word of those who set them; as its feed sees it.
+    pub enforced: Watts,
     /// Nodes whose agents say nothing.
     pub silent: Vec<String>,
     /// Nodes in it.

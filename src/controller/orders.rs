@@ -18,6 +18,7 @@ pub fn orders(snapshot: &Snapshot) -> Vec<Order> {
             let domain = snapshot.domain(&event.spec.domain)?;
             let (from, until) = (event.from(), event.until());
             let (cap, _) = resolved(event, domain)?;
+            let cap = event.limits_at(snapshot.now).unwrap_or(cap);
             Some(Order { event: name(event).to_owned(), domain: event.spec.domain.clone(), from, until, cap })
         })
         .chain(unparsed)

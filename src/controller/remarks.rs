@@ -1,5 +1,6 @@
 //! What is to be added to a workload's status beside what the core and its Job say.
 
+use super::site;
 use super::snapshot::Snapshot;
 use super::snapshot::{Cause, HeldBack};
 use super::status::{clock, time};
@@ -83,6 +84,8 @@ fn of_profile(snapshot: &Snapshot, world: &World, item: &Item) -> Option<String>
             "AcceleratorProfile {name} is of `{}`, and it is on `{model}`: it is counted by its class, at most by nameplate",
             profile.spec.device_model
         )),
-        _ => None,
+        (Some(profile), _) => site::of(profile).err().map(|error| {
+            format!("AcceleratorProfile {name} is refused ({error}): it is counted by nameplate until that is mended")
+        }),
     }
 }

@@ -4,6 +4,7 @@ use super::apply::{CallError, Outcome, call};
 use super::curtail;
 use super::events::{Events, Told, of_conditions, of_curtailment, of_workload};
 use super::observed::Watching;
+use super::profiles;
 use super::remarks::remarked;
 use super::signals::Reading;
 use super::snapshot::Snapshot;
@@ -121,8 +122,9 @@ impl Voice {
             let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
             of_site.extend(write.map(|write| (format!("signal {}", object.name_any()), write)));
         }
+        let models = profiles::models(&snapshot.nodes);
         for object in &snapshot.profiles {
-            let status = status::profile(object, now);
+            let status = profiles::status(object, &snapshot.profiles, &models, now);
             let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
             of_site.extend(write.map(|write| (format!("profile {}", object.name_any()), write)));
         }

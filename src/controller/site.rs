@@ -3,11 +3,11 @@
 use super::orders::orders;
 use super::snapshot::Snapshot;
 use super::supply::supplies;
-use crate::api::{AcceleratorProfile, Mode, NodeClass, PowerDomain, WorkloadClass};
+use crate::api::{self, AcceleratorProfile, Knob, Mode, NodeClass, PowerDomain, WorkloadClass};
 use crate::caps::{self, Order};
 use crate::core::domain::{DomainId, DomainSpec, DomainTree};
 use crate::core::plan::{Pool, Supply};
-use crate::core::profile::{Point, Profile, UNKNOWN, nameplate};
+use crate::core::profile::{Clocks, Point, Profile, UNKNOWN, nameplate};
 use crate::units::{Moment, Seconds, Watts};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use std::collections::BTreeMap;
@@ -344,7 +344,7 @@ pub fn device_load(profiles: &[AcceleratorProfile], model: &str, class: Workload
     (worst - device_idle(profiles, model)).max(Watts::ZERO)
 }
 
-/// The profile to count with: the one that is asked for, one for the class, one for any.
+/// The profile to count with.
 #[must_use]
 pub fn profile(
     profiles: &[AcceleratorProfile],
@@ -352,11 +352,39 @@ pub fn profile(
     class: WorkloadClass,
     wanted: Option<&str>,
 ) -> Option<Profile> {
+    chosen(profiles, model, class, wanted).and_then(|profile| of(profile).ok())
+}
+
+/// The clocks that a workload's accelerators are locked at: of serving, where its profile has that for a knob and can be counted with.
+#[must_use]
+pub fn clocks(
+    profiles: &[AcceleratorProfile],
+    model: &str,
+    class: WorkloadClass,
+    wanted: Option<&str>,
+) -> Option<Clocks> {
+    let profile = chosen(profiles, model, class, wanted)
+        .filter(|profile| class == WorkloadClass::Serving && profile.spec.knob == Knob::ClockLock)?;
+    of(profile).ok()?;
+    let clock = |point: &api::Point| {
+        let megahertz = u32::try_from(point.clock_megahertz?).ok().filter(|megahertz| *megahertz > 0)?;
+        Some((Watts(point.limit_watts), megahertz))
+    };
+    Clocks::of(profile.spec.points.iter().filter(|point| point.throughput_permille > 0).filter_map(clock))
+}
+
+/// The profile that is asked for, one for the class, one for any.
+fn chosen<'a>(
+    profiles: &'a [AcceleratorProfile],
+    model: &str,
+    class: WorkloadClass,
+    wanted: Option<&str>,
+) -> Option<&'a AcceleratorProfile> {
     let of_model = || profiles.iter().filter(|profile| profile.spec.device_model == model);
     let named = wanted.and_then(|name| of_model().find(|profile| profile.metadata.name.as_deref() == Some(name)));
     let by_class = || of_model().find(|profile| profile.spec.workload_classes.contains(&class));
     let any = || of_model().find(|profile| profile.spec.workload_classes.is_empty());
-    named.or_else(by_class).or_else(any).and_then(|profile| of(profile).ok())
+    named.or_else(by_class).or_else(any)
 }
 
 /// A custom resource as a profile of the core.
@@ -381,8 +409,10 @@ pub fn of(profile: &AcceleratorProfile) -> Result<Profile, String> {
 /// What one accelerator's limit may be, and how far above it it draws: by its profiles, else by its nameplate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
-    /// The lowest limit that it takes.
+    /// The lowest limit that is set on it.
     pub min: Watts,
+    /// The same where a profile says it: it holds though the device takes lower ones.
+    pub floor: Option<Watts>,
     /// The highest limit that it takes.
     pub max: Watts,
     /// How far it draws above its limit at worst, in thousandths.
@@ -393,19 +423,24 @@ pub struct Device {
 /// of 400.
 pub const LEAST_PERCENT: u32 = 30;
 
-/// A device of a model: of several profiles the widest range and the largest margin.
+/// A device of a model: of several profiles the highest limits, lowest and highest, and the largest margin.
 #[must_use]
 pub fn device(profiles: &[AcceleratorProfile], model: &str) -> Device {
     let of_model = || profiles.iter().filter(|profile| profile.spec.device_model == model).map(|profile| &profile.spec);
     let plate = nameplate(model).unwrap_or(UNKNOWN);
+    let floor = of_model().map(|spec| Watts(spec.min_watts)).max();
     Device {
-        min: of_model().map(|spec| Watts(spec.min_watts)).max().unwrap_or(plate.percent(LEAST_PERCENT)),
+        min: floor.unwrap_or(plate.percent(LEAST_PERCENT)),
+        floor,
         max: of_model().map(|spec| Watts(spec.max_watts)).max().unwrap_or(plate),
-        overshoot_permille: of_model()
-            .map(|spec| spec.overshoot_permille)
-            .max()
-            .map_or(0, |most| u32::try_from(most).unwrap_or(0)),
+        overshoot_permille: profiles.iter().filter(|p| p.spec.device_model == model).map(overshoot).max().unwrap_or(0),
     }
+}
+
+/// How far a device draws above its limit, in thousandths: what its profile says, or the worst of its points.
+fn overshoot(profile: &AcceleratorProfile) -> u32 {
+    let given = || u32::try_from(profile.spec.overshoot_permille).unwrap_or(0);
+    of(profile).map_or_else(|_| given(), |profile| profile.overshoot_permille())
 }
 
 /// What a device draws when it does nothing: the highest that any of its profiles says.

@@ -2,15 +2,12 @@
 
 use super::leased::DomainLeases;
 use super::signals::{Reading, value};
-use super::site::{self, Site};
+use super::site::Site;
 use super::world::{Item, State, World, load_of};
 use crate::api::conditions::{
     self, ACCEPTED, ADMITTED, AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, FINISHED, FRESH, LEASED, WITHIN_CAP,
 };
-use crate::api::{
-    AcceleratorProfile, AcceleratorProfileStatus, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase,
-    PowerDomain, PowerDomainStatus,
-};
+use crate::api::{GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase, PowerDomain, PowerDomainStatus};
 use crate::caps::Order;
 use crate::core::admit::{Cycle, Reason, Verdict};
 use crate::core::plan::PoolId;
@@ -339,25 +336,5 @@ pub fn signal(signal: &GridSignal, reading: &Reading, now: Moment) -> GridSignal
     conditions::set(set, ACCEPTED, true, "Accepted", "it can be read as it is written", generation, now);
     let reason = if reading.fresh { "Fresh" } else { "Stale" };
     conditions::set(&mut status.conditions, FRESH, reading.fresh, reason, &text, generation, now);
-    status
-}
-
-/// The status of a profile.
-#[must_use]
-pub fn profile(profile: &AcceleratorProfile, now: Moment) -> AcceleratorProfileStatus {
-    let generation = profile.metadata.generation;
-    let old = profile.status.clone().unwrap_or_default();
-    let built = site::of(profile);
-    let mut status = AcceleratorProfileStatus {
-        observed_generation: generation,
-        knee_watts: built.as_ref().ok().map(|built| built.knee(Watts::ZERO).draw.0),
-        hull_points: built.as_ref().ok().and_then(|built| i32::try_from(built.hull().len()).ok()),
-        conditions: old.conditions,
-    };
-    let (reason, text) = match &built {
-        Ok(_) => ("Accepted", "it can be counted with".to_owned()),
-        Err(error) => ("Refused", error.clone()),
-    };
-    conditions::set(&mut status.conditions, ACCEPTED, built.is_ok(), reason, &text, generation, now);
     status
 }

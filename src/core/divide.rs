@@ -14,11 +14,11 @@
 //! On concave curves that is the most work there is for these watts: whoever moved a watt would move it to where it does no more
 //! (Kuhn and Tucker's condition). It goes in stages: what work was promised at least, what it was granted, all it can use.
 
-mod draw;
 mod group;
+mod metered;
 
-pub use draw::{Load, Track};
 pub use group::{Group, Range, Work};
+pub use metered::{Metered, Why};
 
 use crate::units::Watts;
 use std::cmp::Ordering;

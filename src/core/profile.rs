@@ -10,10 +10,14 @@
 //!         +--------------------- draw
 //! ```
 
+mod clocks;
 mod curve;
+mod flaw;
 mod nameplate;
 
+pub use clocks::Clocks;
 pub use curve::Curve;
+pub use flaw::Flaw;
 pub use nameplate::{UNKNOWN, nameplate};
 
 use crate::units::Watts;
@@ -38,9 +42,10 @@ pub struct Profile {
     idle: Watts,
     max: Watts,
     overshoot_permille: u32,
+    flaws: Vec<Flaw>,
 }
 
-/// What is wrong with a profile.
+/// Why a profile can't be counted with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// No point has any throughput.
@@ -56,10 +61,19 @@ pub enum ProfileError {
         /// The draw of an idle device.
         idle: Watts,
     },
+    /// A point that draws more than any device does under its limit.
+    #[error("the point at {limit} draws {draw}, more than twice its limit: is one of them in another unit?")]
+    TwiceItsLimit {
+        /// Its limit.
+        limit: Watts,
+        /// Its draw.
+        draw: Watts,
+    },
 }
 
 impl Profile {
-    /// A profile from measured points, in any order. `max` is the highest limit the device takes.
+    /// A profile from measured points, in any order. `max` is the highest limit the device takes. What is wrong with points that
+    /// can be counted with is kept beside them ([`Profile::flaws`]), and the safe side counts.
     ///
     /// # Errors
     /// Where the points can't be those of a working device.
@@ -67,12 +81,36 @@ impl Profile {
         if let Some(point) = points.iter().find(|point| point.draw < idle) {
             return Err(ProfileError::BelowIdle { limit: point.limit, draw: point.draw, idle });
         }
+        if let Some(point) = points.iter().find(|point| flaw::overshoot(point) > 1000) {
+            return Err(ProfileError::TwiceItsLimit { limit: point.limit, draw: point.draw });
+        }
         let working = points.iter().copied().filter(|point| point.throughput_permille > 0).collect();
         let hull = concave(working, |point: &Point| (point.draw, point.throughput_permille));
         // over limits, for those who divide them
         let by_limit = Curve::of(points.iter().map(|point| (point.limit, point.throughput_permille)));
-        let Some(curve) = by_limit else { return Err(ProfileError::NoWork) };
-        Ok(Self { hull, curve, idle, max, overshoot_permille })
+        let Some(mut curve) = by_limit else { return Err(ProfileError::NoWork) };
+        let flaws = flaw::flaws(points, &curve, max, overshoot_permille);
+        let mut overshoot_permille = overshoot_permille;
+        for flaw in &flaws {
+            match flaw {
+                Flaw::OnePoint { max, .. } => curve = Curve::generic(*max),
+                Flaw::AboveLimit { counted, .. } => overshoot_permille = overshoot_permille.max(*counted),
+                Flaw::BelowHull { .. } => {} // the hull leaves them out
+            }
+        }
+        Ok(Self { hull, curve, idle, max, overshoot_permille, flaws })
+    }
+
+    /// What is wrong with its points.
+    #[must_use]
+    pub fn flaws(&self) -> &[Flaw] {
+        &self.flaws
+    }
+
+    /// How far it draws above its limit at worst, in thousandths: what was given, or the worst of its points.
+    #[must_use]
+    pub fn overshoot_permille(&self) -> u32 {
+        self.overshoot_permille
     }
 
     /// The points worth choosing, by rising draw.

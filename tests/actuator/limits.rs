@@ -159,6 +159,19 @@ async fn a_clock_is_locked_and_let_go_by_orders_alone() {
     plant.until(2000, |limits| limits[0] == 300).await;
     wait(700).await;
     assert_eq!(locked(), Some(1200), "time lets no clock go");
-    agent.order(plant.order(2, &[(0, 600, 60_000, 300)])).await.unwrap();
+    // the driver is loaded anew, and the clock is free: it is locked again
+    let mut order = plant.order(2, &[(0, 650, 60_000, 300)]);
+    order.gpus[0].clock_lock_megahertz = Some(1200);
+    agent.order(order).await.unwrap();
+    plant.node.reload_driver().unwrap();
     assert_eq!(locked(), None);
+    let start = now();
+    while locked() != Some(1200) {
+        assert!(now().since(start) < 10_000, "nobody locked it again");
+        wait(50).await;
+    }
+    agent.order(plant.order(3, &[(0, 600, 60_000, 300)])).await.unwrap();
+    assert_eq!(locked(), None);
+    wait(1200).await;
+    assert_eq!(locked(), None, "what was let go stays so");
 }

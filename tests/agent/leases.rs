@@ -2,7 +2,7 @@
 
 use crate::plant::wait;
 use crate::site::{HOST, Offer, Site, condition, domain, figures, reason_is, simple, watts};
-use heliotrope::api::{AcceleratorShare, NodePower, PowerAllotment, PowerAllotmentSpec, PowerDomain};
+use heliotrope::api::{AcceleratorShare, NodePower, NodePowerStatus, PowerAllotment, PowerAllotmentSpec, PowerDomain};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -53,7 +53,8 @@ pub async fn a_lease_is_obeyed(site: Arc<Site>) {
 pub async fn shares(site: Arc<Site>) {
     let node = site.node(4, domain(50_000)).await;
     let _agent = node.agent();
-    let share = |uuid: &str, limit_watts: i64| AcceleratorShare { uuid: uuid.to_owned(), limit_watts };
+    let share =
+        |uuid: &str, limit_watts: i64| AcceleratorShare { uuid: uuid.to_owned(), limit_watts, clock_megahertz: None };
     let whole = figures(watts(1600), &[(50_000, watts(1600)), (25_000, watts(1200))], watts(800), watts(1200));
     let mut offer = Offer::new(3, whole);
     let uuids = &node.plant.uuids;
@@ -74,6 +75,45 @@ pub async fn shares(site: Arc<Site>) {
     // under a lower cap all above the minimum shrink in proportion: half of what is above it is left
     site.testbed.apply(&node.event("shares", &node.leaf, 25_000)).unwrap();
     node.plant.until(5_000, |limits| limits == [450, 350, 200, 200]).await;
+}
+
+/// A clock comes with a lease, beside the limit and never instead of it; a restart keeps it; the last lease lets it go.
+pub async fn clocks_are_locked_and_let_go(site: Arc<Site>) {
+    let node = site.node(2, domain(50_000)).await;
+    let agent = node.agent();
+    let locked = || {
+        node.plant.node.truth().unwrap().gpus.iter().map(|gpu| gpu.locked_mhz.map(|lock| lock.1)).collect::<Vec<_>>()
+    };
+    let share = |at: usize, limit_watts: i64, clock_megahertz: Option<i32>| AcceleratorShare {
+        uuid: node.plant.uuids[at].clone(),
+        limit_watts,
+        clock_megahertz,
+    };
+    let mut offer = Offer::new(3, simple(800, 600));
+    offer.shares = vec![share(0, 500, Some(1200)), share(1, 300, None)];
+    let status = node.leased(&offer, &[500, 300]).await;
+    assert_eq!(locked(), [Some(1200), None]);
+    assert_eq!(status.enforced_watts, watts(800), "the limit is what is reserved, whatever the clock is");
+    let told = |status: &NodePowerStatus, at: usize| {
+        let gpu = &status.accelerators[at];
+        (gpu.clock_lock_megahertz, gpu.clock_megahertz.is_some_and(|clock| clock <= 1215))
+    };
+    let status = node.says("the clock is told", 10_000, |status| told(status, 0).0.is_some()).await;
+    assert_eq!([told(&status, 0), told(&status, 1)], [(Some(1200), true), (None, false)]);
+    assert_eq!(condition(&status, "Obeyed").0, "True");
+
+    let before = status.heartbeat.unwrap().instance;
+    drop(agent);
+    let _agent = node.agent();
+    node.heartbeat_but(before).await;
+    offer.sequence = 4;
+    offer.shares = vec![share(0, 500, Some(1500)), share(1, 300, Some(900))];
+    node.leased(&offer, &[500, 300]).await;
+    assert_eq!(locked(), [Some(1500), Some(900)], "a higher clock comes with a newer lease");
+
+    let all = watts(1400);
+    node.leased(&Offer::new(5, figures(all, &[], all, all)), &[700; 2]).await;
+    assert_eq!(locked(), [None; 2], "let go");
 }
 
 pub async fn released_it_is_as_it_was_found(site: Arc<Site>) {

@@ -23,6 +23,7 @@ async fn nodes_hold_to_their_leases() {
     site.side_by_side(vec![
         ("a lease is obeyed", Box::pin(leases::a_lease_is_obeyed(site.clone()))),
         ("shares", Box::pin(leases::shares(site.clone()))),
+        ("clocks", Box::pin(leases::clocks_are_locked_and_let_go(site.clone()))),
         ("release", Box::pin(leases::released_it_is_as_it_was_found(site.clone()))),
         ("floors", Box::pin(leases::floors_that_do_not_fit(site.clone()))),
         ("a fall", Box::pin(falls::an_event_is_obeyed_with_nobody_else_alive(site.clone()))),

@@ -37,7 +37,11 @@ pub async fn a_restart_goes_on(site: Arc<Site>) {
     let node = site.node(2, domain(50_000)).await;
     let agent = node.agent();
     let mut offer = Offer::new(2, simple(1200, 700));
-    offer.shares = vec![heliotrope::api::AcceleratorShare { uuid: node.plant.uuids[0].clone(), limit_watts: 700 }];
+    offer.shares = vec![heliotrope::api::AcceleratorShare {
+        uuid: node.plant.uuids[0].clone(),
+        limit_watts: 700,
+        clock_megahertz: None,
+    }];
     node.leased(&offer, &[700, 500]).await;
     let before = node.status().await.heartbeat.unwrap().instance;
     agent.signal(Signal::SIGTERM);

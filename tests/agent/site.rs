@@ -194,6 +194,7 @@ impl Node {
             ceiling_watts: watts(700 * i64::try_from(gpus).unwrap()),
             host_max_watts: HOST,
             overshoot_permille: i32::try_from(OVERSHOOT).unwrap(),
+            lowest_limit_watts: None,
         };
         self.create(&NodePower::new(&self.name, power)).await;
     }

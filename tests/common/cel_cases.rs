@@ -126,6 +126,21 @@ fn accelerator_profiles(cases: &mut Cases) {
     cases.refused(kind, profile(100, 400, 401, 400), "idleWatts is above maxWatts");
     cases.refused(kind, profile(100, 400, 60, 99), "a point's limitWatts lies outside minWatts..maxWatts");
     cases.refused(kind, profile(100, 400, 60, 401), "a point's limitWatts lies outside minWatts..maxWatts");
+    let knob = |knob: Option<&str>, clock: Option<i64>| {
+        let mut profile = profile(100, 400, 60, 400);
+        if let Some(knob) = knob {
+            profile["knob"] = json!(knob);
+        }
+        if let Some(clock) = clock {
+            profile["points"][0]["clockMegahertz"] = json!(clock);
+        }
+        profile
+    };
+    cases.accepted(kind, knob(Some("PowerLimit"), None));
+    cases.accepted(kind, knob(Some("ClockLock"), Some(1410)));
+    cases.refused(kind, knob(Some("ClockLock"), None), "knob ClockLock needs clockMegahertz at every point");
+    cases.refused(kind, knob(Some("PowerLimit"), Some(1410)), "clockMegahertz at a point needs knob ClockLock");
+    cases.refused(kind, knob(None, Some(1410)), "clockMegahertz at a point needs knob ClockLock");
 }
 
 fn llm_workloads(cases: &mut Cases) {
@@ -168,6 +183,7 @@ fn curtailment_events(cases: &mut Cases) {
     );
     cases.accepted(kind, event(json!({"reduceWatts": 10000}), json!({"baseline": "Committed"})));
     cases.accepted(kind, event(json!({"reducePercent": 100}), json!({"baseline": "Cap"})));
+    cases.accepted(kind, event(cap(), json!({"measure": "Draw"})));
     for start in ["2026-12-01T15:00:00Z", "2026-12-01T16:00:00Z", "2026-12-01T16:00:00+01:00"] {
         cases.refused(kind, event(cap(), json!({"start": start})), "end must be after start");
     }
@@ -216,6 +232,8 @@ pub fn changes_of_events() -> Vec<(Value, Value, Option<&'static str>)> {
         (at_once, plain.clone(), Some(order)),
         (plain.clone(), with(json!({"target": {"capWatts": 23999}})), Some(order)),
         (plain.clone(), with(json!({"target": {"reducePercent": 30}})), Some(order)),
+        (plain.clone(), with(json!({"measure": "Draw"})), Some(order)),
+        (with(json!({"measure": "Draw"})), with(json!({"measure": "Limits"})), Some(order)),
         (plain.clone(), with(json!({"reason": "peak"})), Some(record)),
     ];
     for (field, to, said) in [

@@ -52,6 +52,10 @@ fn work_that_may_wait_follows_the_signal() {
     let profile = json!({"deviceModel": "NVIDIA-H100-80GB-HBM3", "source": "made up for this test", "idleWatts": 105, "minWatts": 200, "maxWatts": 700,
         "points": [point(200, 200, 300), point(400, 395, 800), point(700, 690, 1000)]});
     testbed.apply(&ours("AcceleratorProfile", "h100", &profile)).unwrap();
+    let mut wrong = profile.clone();
+    wrong["deviceModel"] = json!("NVIDIA-H1000");
+    wrong["points"] = json!([point(200, 260, 300), point(400, 395, 310), point(700, 690, 1000)]);
+    testbed.apply(&ours("AcceleratorProfile", "wrong", &wrong)).unwrap();
     let mut root = one(&testbed, "powerdomain", "site");
     root["spec"]["signals"] = json!({"carbon": "grid"});
     root["metadata"].as_object_mut().unwrap().remove("managedFields");
@@ -86,7 +90,13 @@ fn work_that_may_wait_follows_the_signal() {
     assert_eq!(condition(&lost, "Fresh")["status"], "False");
     assert!(condition(&lost, "Fresh")["message"].as_str().unwrap().contains("configMap none/kr.csv does not exist"));
     let h100 = one(&testbed, "acceleratorprofile", "h100");
-    assert_eq!(condition(&h100, "Accepted")["status"], "True");
+    let wrong = one(&testbed, "acceleratorprofile", "wrong");
+    for (kind, reason) in
+        [("Accepted", "Accepted"), ("Concave", "BelowHull"), ("OnNodes", "NoNode"), ("WithinLimits", "AboveLimit")]
+    {
+        assert_eq!(condition(&h100, kind)["status"], "True", "{kind}");
+        assert_eq!(condition(&wrong, kind)["reason"], reason, "{kind}");
+    }
     assert_eq!(h100["status"]["hullPoints"], 3);
 
     // the day turns out otherwise: it is clean now

@@ -6,6 +6,7 @@
 
 mod changes;
 mod days;
+mod metered;
 #[path = "../common/objects.rs"]
 mod objects;
 mod quiet;

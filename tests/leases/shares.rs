@@ -3,7 +3,7 @@
 use crate::objects::{job, of, runs};
 use crate::world::{Chance, HOST, World};
 use heliotrope::agent::divide::{Device, Want, scaled, whole};
-use heliotrope::api::{AcceleratorPower, AcceleratorShare, ChildKey};
+use heliotrope::api::{AcceleratorPower, AcceleratorShare, ChildKey, Knob};
 use heliotrope::units::Watts;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -106,6 +106,46 @@ fn each_workload_on_a_node_has_its_own_limits() {
     world.run(60, &mut chance);
     assert_eq!(shares(&world, 0), [], "{}", world.tell());
     assert!(limits(&world, 0).windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// Serving draws less than its limits: by a profile with that knob its clock is locked, by what it is granted, beside the limit.
+#[test]
+fn serving_is_locked_at_the_clock_of_its_watts() {
+    let mut chance = Chance::new(24);
+    let mut world = two_on_one(&mut chance);
+    let spec = &mut world.store.snapshot.profiles[0].spec;
+    spec.knob = Knob::ClockLock;
+    for (point, clock) in spec.points.iter_mut().zip([705, 1410]) {
+        point.clock_megahertz = Some(clock);
+    }
+    let pods =
+        ["serving-0", "serving-0", "serving-0", "serving-0", "training-0", "training-0", "training-0", "training-0"];
+    knows(&mut world, 0, pods);
+    let clocks = |world: &World| {
+        let shares = shares(world, 0);
+        assert_eq!(shares.len(), 8);
+        let of = |share: &AcceleratorShare| (share.limit_watts >= 200, share.clock_megahertz);
+        [0, 4].map(|at| of(&shares[at]))
+    };
+    world.run(60, &mut chance);
+    assert_eq!(clocks(&world), [(true, Some(1410)), (true, None)], "{:?}", shares(&world, 0));
+    // less than 200 W for each
+    world.order("row-a", 9_000, 600);
+    world.run(60, &mut chance);
+    assert_eq!(clocks(&world)[0], (false, Some(705)), "{:?}", shares(&world, 0));
+    assert_eq!(clocks(&world)[1].1, None, "training is held by limits");
+
+    // alone on its node it is locked too
+    world.store.snapshot.pods.retain(|pod| pod.metadata.name.as_deref() != Some("training-0"));
+    knows(&mut world, 0, ["serving-0", "serving-0", "serving-0", "serving-0", "", "", "", ""]);
+    world.run(60, &mut chance);
+    let locked: Vec<bool> = shares(&world, 0).iter().map(|share| share.clock_megahertz.is_some()).collect();
+    assert_eq!(locked, [true; 4], "{:?}", shares(&world, 0));
+
+    // a profile that is refused locks nothing
+    world.store.snapshot.profiles[0].spec.points[0].draw_watts = 10;
+    world.run(60, &mut chance);
+    assert!(shares(&world, 0).iter().all(|share| share.clock_megahertz.is_none()), "{:?}", shares(&world, 0));
 }
 
 /// What is known of one workload is not made to depend on what is not known of another.

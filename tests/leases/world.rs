@@ -5,6 +5,7 @@ use heliotrope::api::{
     AcceleratorPower, AcceleratorShare, ChildKey, CurtailmentEvent, NodePower, NodePowerStatus, PowerAllotmentSpec,
 };
 use heliotrope::caps::{self, Level};
+use heliotrope::controller::curtail;
 use heliotrope::controller::leased::{DomainLeases, Leases};
 use heliotrope::controller::leases::books::{Books, Mode};
 use heliotrope::controller::leases::memory::Memory;
@@ -95,6 +96,8 @@ pub struct World {
     pub lame_until: i64,
     /// What the controller says of each child.
     pub told: BTreeMap<ChildKey, String>,
+    /// What a node draws under its limit.
+    pub draws: fn(Watts) -> Watts,
     /// What people see.
     pub shown: BTreeMap<String, DomainLeases>,
     /// By row: the domains above it, and it.
@@ -168,6 +171,7 @@ impl World {
             terms: Terms { life: LIFE, renew_after: 10 },
             lame_until: 0,
             told: BTreeMap::new(),
+            draws: |limit| limit,
             shown: BTreeMap::new(),
             chains: ROWS.map(|row| (row, vec!["site", row])).into(),
         };
@@ -215,7 +219,8 @@ impl World {
         if after > 0 {
             spec["start"] = json!(time(start));
         }
-        let event: CurtailmentEvent = of(json!({"metadata": {"name": name}, "spec": spec}));
+        let metadata = json!({"name": name, "creationTimestamp": time(self.moment())});
+        let event: CurtailmentEvent = of(json!({"metadata": metadata, "spec": spec}));
         self.store.snapshot.events.push(event);
         self.store.version += 1;
         self.wake();
@@ -333,7 +338,8 @@ impl World {
         let lowered = power.status.as_ref().is_some_and(|status| status.enforced_watts > enforced.0);
         if host.next_beat <= self.second || lowered {
             host.next_beat = self.second + 16 + i64::try_from(chance.below(8)).unwrap();
-            let mut status = NodePowerStatus { accelerators: host.accelerators.clone(), ..NodePowerStatus::default() };
+            let (accelerators, draw_watts) = (host.accelerators.clone(), (self.draws)(host.limit).0);
+            let mut status = NodePowerStatus { accelerators, draw_watts, ..NodePowerStatus::default() };
             status.carry(&machine.heartbeat(now));
             power.status = Some(status);
         }
@@ -383,7 +389,7 @@ impl World {
                     self.second, book.domain, decided.allotted.spendable
                 );
             }
-            self.shown.insert(book.domain.clone(), view(book, &decided, &seen, &self.memory));
+            self.shown.insert(book.domain.clone(), view(&books, at, &decided, &seen, &self.memory));
             spendable.insert(book.domain.clone(), decided.allotted.spendable);
             if decided.allotted.changed {
                 let spec = PowerAllotmentSpec::of(
@@ -413,6 +419,12 @@ impl World {
                 Write::Taint { .. } => {}
             }
         }
+        for event in &mut store.snapshot.events {
+            let leases = self.shown.get(&event.spec.domain);
+            if let Some((limits, _)) = curtail::limits(event, leases, store.snapshot.now) {
+                event.status.get_or_insert_default().limits = Some(limits);
+            }
+        }
         for book in books.list.iter().filter(|book| book.mode == Mode::Release) {
             let Some(spec) = store.allotments.get(&book.domain) else { continue };
             if is_given_back(spec, &store.powers) {
@@ -421,6 +433,11 @@ impl World {
                 self.memory.released(&book.domain);
             }
         }
+    }
+
+    /// What is drawn, as each domain's feed sees it.
+    pub fn metered(&self) -> BTreeMap<&'static str, Watts> {
+        self.sums(|host| (self.draws)(host.limit))
     }
 
     /// What the hardware holds, as each domain's feed sees it.

@@ -9,7 +9,7 @@ use super::shares::{Shares, differ, shares};
 use super::watchdog::Barks;
 use super::wish::{LOWEST_PERCENT, Pot, Wishes, rounding, wishes};
 use super::works::{Curves, Pods, works};
-use crate::api::{AcceleratorShare, ChildKey, ChildKind, PowerAllotmentSpec, PowerDomain};
+use crate::api::{AcceleratorShare, ChildKey, ChildKind, CurtailmentEvent, PowerAllotmentSpec, PowerDomain};
 use crate::caps::{behind_losses, correction_time};
 use crate::core::divide::{Claim, Scale, reboot_room};
 use crate::core::domain::DomainId;
@@ -47,6 +47,8 @@ pub struct Book {
     ramp_up: Option<Watts>,
     /// What may be leased where it comes down slowly to a cap that is known to fall.
     ahead: Watts,
+    /// Is it under an event that counts with what is drawn? Its limits follow that.
+    is_metered: bool,
     /// How long it may draw more after its cap has fallen.
     pub correction: Millis,
     children: BTreeMap<ChildKey, Kid>,
@@ -65,6 +67,8 @@ pub struct Decided {
     pub facts: Facts,
     /// Is it under its cap, and how fast does it come there?
     pub barks: Barks,
+    /// What can be drawn in it at most by its children's word, with what others draw.
+    pub enforced: Watts,
     /// What the checker refuses of it: it is not to be written. Empty, or there is a fault in Heliotrope that must be told.
     pub faults: Vec<Fault<ChildKey>>,
 }
@@ -226,8 +230,8 @@ impl Books {
                 child.wish = wish.clone();
             }
         }
-        // what rises slowly by order is steady enough
-        if book.mode == Mode::Keep && !is_rising {
+        // what rises slowly by order, or as a meter tells, is steady enough
+        if book.mode == Mode::Keep && !is_rising && !book.is_metered {
             for (key, child) in children.iter_mut().filter(|(key, _)| key.kind == ChildKind::Node) {
                 let (kid, lease) =
                     (&book.children[key], ledger.entries.get(key).and_then(|entry| entry.lease.as_ref()));
@@ -270,7 +274,7 @@ impl Books {
         }
         let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
         let shares = book.shares_written(&ledger, &allotted.ledger, told);
-        Decided { allotted, wishes: made, shares, facts, barks, faults }
+        Decided { allotted, wishes: made, shares, facts, barks, enforced: drawn, faults }
     }
 }
 
@@ -408,6 +412,10 @@ fn book(
     let cap = if is_kept { behind(domain.spec.cap.at(seen.snapshot.now)) } else { Watts(i64::MAX / 8) };
     let ahead = spec.ramp_down_watts_per_second.filter(|_| is_kept).map(Watts);
     let ahead = ahead.map_or(cap, |down| behind(ramp::ahead(&domain.spec.cap, down, seen.snapshot.now)));
+    let metered = |event: &&CurtailmentEvent| event.is_metered() && event.is_in_force(seen.snapshot.now);
+    let metered = seen.snapshot.events.iter().filter(metered).map(|event| event.spec.domain.as_str());
+    let metered: Vec<DomainId> = metered.filter_map(|name| tree.find(name)).collect();
+    let is_metered = std::iter::successors(Some(id), |id| tree.get(*id).parent).any(|id| metered.contains(&id));
     let lowest = spec.lowest_cap_watts.map_or(Watts(spec.cap_watts).percent(LOWEST_PERCENT), Watts);
     Book {
         parent: domain.parent.map(|parent| tree.get(parent).spec.name.clone()),
@@ -424,6 +432,7 @@ fn book(
         lowest: behind(lowest),
         ramp_up: spec.ramp_up_watts_per_second.map(Watts),
         ahead,
+        is_metered,
         correction: Millis(u64::try_from(correction_time(spec).0).unwrap_or(0) * 1000),
         domain: name,
         children,

@@ -143,8 +143,11 @@ impl Hardware {
         let by_ceiling = scale.limits(Watts(power.spec.ceiling_watts));
         let each = by_ceiling.0.checked_div(i64::from(count)).map_or(Watts::ZERO, Watts);
         let max = said.iter().filter_map(|gpu| gpu.max_watts).max().map_or(each, |max| Watts(max).max(each));
-        let known = model.map(|model| device(profiles, model).min).unwrap_or(max.percent(LEAST_PERCENT));
-        let min = said.iter().filter_map(|gpu| gpu.min_watts).max().map_or(known, Watts).min(max);
+        let known = model.map(|model| device(profiles, model));
+        let least = known.map_or(max.percent(LEAST_PERCENT), |device| device.min);
+        // below a profile's lowest limit none is set, though the device takes it
+        let floor = known.and_then(|device| device.floor).unwrap_or(Watts::ZERO);
+        let min = said.iter().filter_map(|gpu| gpu.min_watts).max().map_or(least, Watts).max(floor).min(max);
         Self { scale, count, range: Range { min, max } }
     }
 

@@ -116,6 +116,7 @@ fn wanted(seen: &Seen<'_>, node: &SiteNode, domain: &str) -> NodePowerSpec {
         ceiling_watts: scale.node(device.max.times(node.gpus)).0,
         host_max_watts: node.host_max.0,
         overshoot_permille: i32::try_from(device.overshoot_permille).unwrap_or(1000),
+        lowest_limit_watts: device.floor.filter(|floor| floor.0 > 0).map(|floor| floor.0),
     }
 }
 

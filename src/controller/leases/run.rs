@@ -144,7 +144,7 @@ impl Granting {
             let above = book.parent.as_ref();
             let above = above.and_then(|parent| Some((seen.allotments.get(parent)?, spendable.get(parent).copied()?)));
             let decided = books.decide(at, &seen, &mut self.memory, above);
-            let told = view(book, &decided, &seen, &self.memory);
+            let told = view(&books, at, &decided, &seen, &self.memory);
             let label = DomainLabel { domain: book.domain.clone() };
             let committed = told.committed;
             shown.domains.insert(book.domain.clone(), told);

@@ -4,6 +4,7 @@
 //! lowers all that is above the lowest limits in proportion, until leases are written for the new cap.
 
 use super::kids::Kid;
+use super::works::Together;
 use crate::api::{AcceleratorShare, ChildKey};
 use crate::core::divide::Group;
 use crate::units::Watts;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 /// Limits that differ by no more than this, in hundredths, are the same: no lease is written for them alone.
 const SAME_PERCENT: u32 = 1;
 
-/// By node: its shares; none where all its accelerators have one limit.
+/// By node: its shares; none where all its accelerators have one limit and no clock is locked.
 pub(super) type Shares = BTreeMap<ChildKey, Vec<AcceleratorShare>>;
 
 /// The shares of all nodes under leases of these watts.
@@ -32,12 +33,17 @@ pub(super) fn shares(children: &BTreeMap<ChildKey, Kid>, watts: impl Fn(&ChildKe
         }
     }
     let everywhere = |gang: &str| slowest.get(gang).filter(|(nodes, _)| *nodes > 1).map(|(_, limit)| *limit);
-    let several = leased.into_iter().filter(|(_, kid, _)| kid.together.len() > 1);
+    let is_locked = |kid: &Kid| kid.together.iter().any(|part| part.clocks.is_some());
+    let several = leased.into_iter().filter(|(_, kid, _)| kid.together.len() > 1 || is_locked(kid));
     let of_node = |(key, kid, limits): (&ChildKey, &Kid, Watts)| {
-        let share = |(uuid, limit): (&String, Watts)| AcceleratorShare { uuid: uuid.clone(), limit_watts: limit.0 };
+        let share = |(part, limit): (&Together, Watts)| {
+            let clock_megahertz = part.clocks.as_ref().and_then(|clocks| i32::try_from(clocks.at(limit)).ok());
+            let share =
+                move |uuid: &String| AcceleratorShare { uuid: uuid.clone(), limit_watts: limit.0, clock_megahertz };
+            part.uuids.iter().map(share).collect::<Vec<_>>()
+        };
         let parts = kid.together.iter().zip(limits_of(kid, limits, everywhere));
-        let mut shares: Vec<AcceleratorShare> =
-            parts.flat_map(|(part, limit)| part.uuids.iter().map(move |uuid| (uuid, limit))).map(share).collect();
+        let mut shares: Vec<AcceleratorShare> = parts.flat_map(share).collect();
         shares.sort_by(|a, b| a.uuid.cmp(&b.uuid));
         (key.clone(), shares)
     };
@@ -46,18 +52,20 @@ pub(super) fn shares(children: &BTreeMap<ChildKey, Kid>, watts: impl Fn(&ChildKe
 
 /// The limit of each part of a node, those of gangs as they are everywhere.
 fn limits_of(kid: &Kid, limits: Watts, everywhere: impl Fn(&str) -> Option<Watts>) -> Vec<Watts> {
-    let group = |part: &super::works::Together| match part.gang.as_deref().and_then(&everywhere) {
+    let group = |part: &Together| match part.gang.as_deref().and_then(&everywhere) {
         Some(limit) => part.group.held_at(limit),
         None => part.group.clone(),
     };
     Group::limits(limits, &kid.together.iter().map(group).collect::<Vec<_>>())
 }
 
-/// Are these limits of other accelerators, or other limits?
+/// Are these limits of other accelerators, other limits, or other clocks?
 pub(super) fn differ(old: &[AcceleratorShare], new: &[AcceleratorShare]) -> bool {
     let is_near = |(old, new): (&AcceleratorShare, &AcceleratorShare)| {
         let (watts, apart) = (Watts(old.limit_watts), (old.limit_watts - new.limit_watts).abs());
-        old.uuid == new.uuid && Watts(apart) <= watts.percent(SAME_PERCENT)
+        old.uuid == new.uuid
+            && old.clock_megahertz == new.clock_megahertz
+            && Watts(apart) <= watts.percent(SAME_PERCENT)
     };
     old.len() != new.len() || !old.iter().zip(new).all(is_near)
 }

@@ -1,6 +1,6 @@
 //! What people see of the leases of a domain.
 
-use super::books::{Book, Decided, Mode};
+use super::books::{Book, Books, Decided, Mode};
 use super::memory::Memory;
 use super::nodes::strays;
 use super::seen::{SILENT, Seen};
@@ -13,9 +13,31 @@ use crate::units::Watts;
 /// Children that one allotment holds: a bound of its schema. Rows of at most 64 are written and read more quickly.
 const MOST_NODES: usize = 256;
 
+/// What is drawn in a domain and in all that it feeds, by the agents' word, as its feed sees it; and whether all of them have said so
+/// of late.
+fn drawn(books: &Books, book: &Book, seen: &Seen<'_>, memory: &Memory) -> (Watts, bool) {
+    let (mut sum, mut is_known) = (book.facts.baseline, true);
+    for key in book.children() {
+        let below = books.list.iter().find(|book| key.kind == ChildKind::Domain && book.domain == key.name);
+        let (watts, is_told) = match (key.kind, below) {
+            (ChildKind::Domain, Some(below)) => drawn(books, below, seen, memory),
+            // it is gone from here, or nothing is leased in it
+            (ChildKind::Domain, None) => (Watts::ZERO, false),
+            (ChildKind::Node, _) => {
+                let status = seen.powers.get(&key.name).and_then(|power| power.status.as_ref());
+                let is_told = book.is_heard(key) && memory.silent_for(&key.name, seen.now) < SILENT;
+                (status.map_or(Watts::ZERO, |status| Watts(status.draw_watts)), is_told)
+            }
+        };
+        (sum, is_known) = (sum + watts, is_known && is_told);
+    }
+    (book.before_losses(sum), is_known)
+}
+
 /// What is to be said of a domain.
 #[must_use]
-pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory) -> DomainLeases {
+pub fn view(books: &Books, at: usize, decided: &Decided, seen: &Seen<'_>, memory: &Memory) -> DomainLeases {
+    let book = &books.list[at];
     let facts = &decided.facts;
     let charged = |(key, entry): (&ChildKey, &crate::core::lease::Entry)| {
         let own = entry.charged().watts;
@@ -28,10 +50,7 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory) ->
         .filter(|key| !book.is_heard(key) || memory.silent_for(&key.name, seen.now) >= SILENT)
         .map(|key| key.name.clone())
         .collect();
-    let draws = nodes.iter().map(|key| {
-        let power = seen.powers.get(&key.name).and_then(|power| power.status.as_ref());
-        power.map_or(Watts::ZERO, |status| Watts(status.draw_watts))
-    });
+    let (drawn, is_metered) = drawn(books, book, seen, memory);
     let is_kept = book.mode == Mode::Keep;
     let waits = decided.allotted.told.iter().filter_map(|(key, told)| match told {
         Told::Waits(_) | Told::StaleRead { .. } | Told::NothingIsOffered => Some(format!("{key}: {told}")),
@@ -69,7 +88,9 @@ pub fn view(book: &Book, decided: &Decided, seen: &Seen<'_>, memory: &Memory) ->
     });
     DomainLeases {
         committed: book.before_losses(sum + facts.baseline),
-        drawn: book.before_losses(draws.sum::<Watts>() + facts.baseline),
+        drawn,
+        is_metered,
+        enforced: book.before_losses(decided.enforced),
         silent,
         nodes: nodes.len(),
         waits: many.into_iter().chain(waits).chain(strays).collect(),

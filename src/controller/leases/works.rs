@@ -7,11 +7,12 @@ use crate::controller::declared::Declared;
 use crate::controller::site;
 use crate::controller::snapshot::Snapshot;
 use crate::core::divide::{Group, Work};
-use crate::core::profile::Curve;
+use crate::core::profile::{Clocks, Curve};
 use crate::units::Watts;
 use crate::workloads::job;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What nobody declared may want all.
 const ALL: Watts = Watts(i64::MAX / 8);
@@ -74,14 +75,18 @@ pub(super) fn works(snapshot: &Snapshot) -> BTreeMap<&str, Vec<Pods<'_>>> {
 /// How fast work is under limits, each kind of it looked up once.
 pub(super) struct Curves<'a> {
     profiles: &'a [AcceleratorProfile],
-    known: BTreeMap<(String, WorkloadClass, Option<String>), Option<Rc<Curve>>>,
+    known: BTreeMap<Kind, Option<Rc<Curve>>>,
     generic: BTreeMap<Watts, Rc<Curve>>,
+    clocks: BTreeMap<Kind, Option<Arc<Clocks>>>,
 }
+
+/// A kind of work: the model that it is on, its class, the profile that it names.
+type Kind = (String, WorkloadClass, Option<String>);
 
 impl<'a> Curves<'a> {
     /// None yet.
     pub fn new(profiles: &'a [AcceleratorProfile]) -> Self {
-        Self { profiles, known: BTreeMap::new(), generic: BTreeMap::new() }
+        Self { profiles, known: BTreeMap::new(), generic: BTreeMap::new(), clocks: BTreeMap::new() }
     }
 
     /// What is believed of a device of this highest limit that nothing is known of.
@@ -102,6 +107,16 @@ impl<'a> Curves<'a> {
         });
         known.unwrap_or_else(|| self.generic(max))
     }
+
+    /// The clocks of a workload on a model, where they are what it is held by.
+    fn clocks(&mut self, workload: Option<&LLMWorkload>, model: &str) -> Option<Arc<Clocks>> {
+        let spec = &workload?.spec;
+        let kind = (model.to_owned(), spec.class, spec.profile.clone());
+        let made = self.clocks.entry(kind).or_insert_with_key(|(model, class, named)| {
+            site::clocks(self.profiles, model, *class, named.as_deref()).map(Arc::new)
+        });
+        made.clone()
+    }
 }
 
 /// Accelerators of a node that have one limit.
@@ -113,6 +128,8 @@ pub(super) struct Together {
     pub gang: Option<String>,
     /// What they claim.
     pub group: Group,
+    /// The clocks that they are locked at.
+    pub clocks: Option<Arc<Clocks>>,
 }
 
 /// A node's accelerators by their limits: those of each workload where its agent says which it has, and the rest.
@@ -133,7 +150,8 @@ pub(super) fn together(
         if known > 0 {
             left -= known;
             let group = group(known, &[(pods, known)], (hardware, idle), model, curves);
-            groups.push(Together { uuids, gang: pods.gang.map(str::to_owned), group });
+            let clocks = curves.clocks(pods.workload, model);
+            groups.push(Together { uuids, gang: pods.gang.map(str::to_owned), group, clocks });
         }
         if pods.gpus > known {
             unknown.push((pods, pods.gpus - known));
@@ -141,7 +159,7 @@ pub(super) fn together(
     }
     if left > 0 {
         let group = group(left, &unknown, (hardware, idle), model, curves);
-        groups.push(Together { uuids: Vec::new(), gang: None, group });
+        groups.push(Together { uuids: Vec::new(), gang: None, group, clocks: None });
     }
     groups
 }

@@ -20,7 +20,10 @@ const NAMEPLATES: &[(&str, i64)] = &[
     ("NVIDIA-L40", 300),
     ("NVIDIA-L4", 72),
     ("Tesla-V100", 300),
+    ("Tesla-P100-PCIE", 250),
+    ("Tesla-P100", 300),
     ("Tesla-T4", 70),
+    ("Quadro-RTX-6000", 260),
 ];
 
 /// What a device of an unknown model is charged with where it runs already: the most that any part on the market takes
