@@ -15,6 +15,6 @@ pub mod summary;
 pub mod trace;
 mod work;
 
-pub use engine::{RefusedPlan, run};
+pub use engine::{RefusedPlan, foreseen, run};
 pub use setup::{ReadFile, Setup, setup};
 pub use work::Job;

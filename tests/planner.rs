@@ -247,6 +247,41 @@ proptest! {
     }
 
     #[test]
+    fn no_plan_that_keeps_all_deadlines_costs_less_than_the_bound(problem in world()) {
+        let ours = Heliotrope.plan(&problem);
+        let bound = ours.bound.unwrap();
+        for plan in [&ours, &RunNow.plan(&problem)] {
+            if plan.misses() == 0 && check(&problem, plan).is_empty() {
+                prop_assert!(bound <= plan.cost, "{} costs {}, the bound is {bound}", plan.policy, plan.cost);
+            }
+        }
+        prop_assert_eq!(ours.gap().is_some(), ours.misses() == 0);
+        let quick = Heliotrope.plan(&Problem { thorough: false, ..problem });
+        prop_assert_eq!(quick.bound, None);
+    }
+
+    #[test]
+    fn what_is_only_to_come_starts_no_sooner(problem in world(), ahead in proptest::collection::vec(0..9_i64, 10)) {
+        let mut problem = problem;
+        for (workload, ahead) in problem.workloads.iter_mut().zip(ahead) {
+            workload.arrival = Moment(ahead * 1000);
+            workload.finish_by = workload.finish_by.map(|by| by + Seconds(ahead * 1000));
+        }
+        let plan = Heliotrope.plan(&problem);
+        prop_assert_eq!(check(&problem, &plan), vec![]);
+        let mut sooner = plan.clone();
+        let waiting = problem.workloads.iter().zip(&mut sooner.entries);
+        let mut late = waiting.filter(|(w, entry)| w.running.is_none() && w.arrival > Moment(0) && entry.runs.len() == 1);
+        if let Some((w, entry)) = late.next() {
+            let run = &mut entry.runs[0];
+            (run.start, run.end) = (w.arrival - Seconds(1), w.arrival - Seconds(1) + w.remaining);
+            entry.late = w.finish_by.map_or(Seconds::ZERO, |by| (run.end - by).max(Seconds::ZERO));
+            let said: Vec<String> = check(&problem, &sooner).iter().map(ToString::to_string).collect();
+            prop_assert!(said.contains(&format!("{}: it is planned before it can start", w.id)), "{said:?}");
+        }
+    }
+
+    #[test]
     fn no_deadline_is_missed_that_some_order_keeps(
         jobs in proptest::collection::vec((1..8_i64, 1..6_i64, 0..14_i64), 1..6),
     ) {
@@ -307,6 +342,60 @@ proptest! {
             prop_assert!(verdict.start.is_some() || matches!(verdict.reason.name(), "FitsNowhere" | "NoAccelerators" | "NoSuchAccelerator" | "CapFell"), "{verdict:?}");
         }
     }
+}
+
+/// Two hundred workloads want one valley a day that holds a third of them.
+fn crowd() -> Problem {
+    let (tree, mut pools) = site([steady(10_000), steady(6_000), steady(6_000)], 10);
+    for pool in &mut pools {
+        (pool.accelerators, pool.nodes, pool.host_extra) = (128, 64, Watts(10));
+    }
+    let sketches: Vec<Sketch> = (0..200)
+        .map(|i| Sketch {
+            slots: 1 + i % 7,
+            extra_seconds: 4 * i,
+            accelerators: 1 + u32::try_from(i % 4).unwrap(),
+            watts: 200 + 40 * (i % 5),
+            slack: Some(60 + i),
+            divisible: i % 3 > 0,
+            priority: 0,
+            running: None,
+        })
+        .collect();
+    let mut all = workloads(&sketches);
+    for workload in &mut all {
+        if workload.is_divisible() {
+            workload.suspension = Suspension::ForSupply { cost: Seconds(0) };
+        }
+    }
+    let mut problem = problem(tree, pools, all);
+    problem.horizon = Seconds(4 * Seconds::DAY.0);
+    let hours = (0..96).map(|hour: i64| (Moment(hour * 3600), 20_000_000 + 1_000_000 * (hour % 24 - 12).pow(2)));
+    problem.supplies = vec![supply(Steps::new(200_000_000, hours))];
+    problem
+}
+
+#[test]
+fn a_plan_of_a_crowd_is_near_the_least_possible_and_says_how_near() {
+    let problem = crowd();
+    let plan = Heliotrope.plan(&problem);
+    assert_eq!(check(&problem, &plan), vec![]);
+    assert_eq!(plan.misses(), 0);
+    assert!(plan.gap().unwrap() < 0.02, "{:?}: {} costs {}", plan.gap(), plan.bound.unwrap(), plan.cost);
+    // far below what the same work costs where nobody pays for what others lose
+    let alone = Heliotrope.plan(&Problem { thorough: false, ..problem });
+    assert!(plan.cost < alone.cost, "{} and {}", plan.cost, alone.cost);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let problem = crowd();
+    let bytes = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        serde_json::to_vec(&pool.install(|| Heliotrope.plan(&problem))).unwrap()
+    };
+    let one = bytes(1);
+    assert!([2, 3, 8].into_iter().all(|threads| bytes(threads) == one));
 }
 
 /// One pool, so many watts.

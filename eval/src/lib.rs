@@ -2,6 +2,7 @@
 //! `docs/results.md`; nothing in these is written by hand.
 
 pub mod data;
+pub mod e1;
 pub mod e3;
 pub mod e4;
 pub mod fleet;

@@ -1,7 +1,10 @@
-//! The exact optimum of one moment: most work within these watts, floors first.
+//! Exact optima: of one moment, most work within these watts, floors first; of a plan, least cost within caps and deadlines.
 
 use crate::data::Job;
 use good_lp::{Expression, ProblemVariables, SolverModel, clarabel, constraint, variable};
+use heliotrope::core::plan::Problem;
+use heliotrope::units::{Moment, Seconds};
+use std::collections::BTreeMap;
 
 /// How fast each workload can be within so many watts, so that together they do the most work; as parts of their highest speeds.
 ///
@@ -44,4 +47,95 @@ pub fn best(jobs: &[Job], watts: f64) -> Result<Vec<f64>, String> {
 pub fn weighted(jobs: &[Job], speeds: &[f64]) -> f64 {
     let all: f64 = jobs.iter().map(|job| f64::from(job.gpus)).sum();
     jobs.iter().zip(speeds).map(|(job, speed)| f64::from(job.gpus) * speed).sum::<f64>() / all
+}
+
+/// The least that the work of a problem costs within its deadlines, the caps of its domains and the accelerators of its pools, in
+/// price × watts × seconds, where each workload may be cut at will and caps hold as means over each hour. No plan costs less.
+///
+/// Baselines, idle draw and hosts are left away, as is what runs already: for settings that have none.
+///
+/// # Errors
+/// Where a workload has no deadline, and where the solver finds no optimum: not all deadlines can be kept.
+pub fn least_cost(problem: &Problem) -> Result<f64, String> {
+    let cells = cells(problem)?;
+    let mut variables = ProblemVariables::new();
+    let mut cost = Expression::from(0.0);
+    let (mut work, mut once) = (Vec::new(), Vec::new());
+    // by domain, or by pool after all domains, and by cell
+    let mut used: BTreeMap<(usize, usize), Expression> = BTreeMap::new();
+    let hours = |span: Seconds| span.0 as f64 / 3600.0;
+    for workload in &problem.workloads {
+        let by = workload.finish_by.unwrap_or(problem.now);
+        let mut done = Expression::from(0.0);
+        for (at, (start, end)) in cells.iter().enumerate() {
+            let most = hours((*end).min(by) - (*start).max(problem.starts_from(workload)));
+            if most <= 0.0 {
+                continue;
+            }
+            let mut here = Expression::from(0.0);
+            for choice in &workload.choices {
+                let runs = variables.add(variable().min(0.0));
+                here += runs;
+                let (pool, mut kilowatts) = (problem.pool(choice.pool), choice.load.watts.0 as f64 / 1000.0);
+                for domain in problem.tree.chain(pool.domain) {
+                    kilowatts *= 1.0 + f64::from(problem.tree.get(domain).spec.overhead_permille) / 1000.0;
+                    *used.entry((domain.0, at)).or_default() += runs * kilowatts;
+                }
+                *used.entry((problem.tree.len() + choice.pool.0, at)).or_default() +=
+                    runs * f64::from(choice.load.accelerators);
+                // charged are whole watts, as the site's meter shows them
+                let seen = problem.tree.seen_from_above(pool.domain, choice.load.watts).last();
+                let paid = seen.map_or(choice.load.watts, |(_, watts)| watts).0 as f64 / 1000.0;
+                cost += runs * (problem.supply(choice.pool).price.at(*start) as f64 / 1e6 * paid);
+            }
+            done += here.clone();
+            once.push(constraint!(here <= most));
+        }
+        work.push(constraint!(done == hours(workload.remaining)));
+    }
+    let caps: Vec<f64> = problem
+        .tree
+        .iter()
+        .flat_map(|(_, domain)| cells.iter().map(|cell| domain.spec.cap.at(cell.0).0 as f64 / 1000.0))
+        .collect();
+    let mut model = variables.minimise(cost.clone()).using(clarabel);
+    model.settings().verbose(false);
+    for constraint in work.into_iter().chain(once) {
+        model.add_constraint(constraint);
+    }
+    for ((scarce, at), used) in used {
+        let span = hours(cells[at].1 - cells[at].0);
+        let has = match scarce.checked_sub(problem.tree.len()) {
+            None => caps[scarce * cells.len() + at],
+            Some(pool) => f64::from(problem.pools[pool].accelerators),
+        };
+        // what no sum of all that is there could reach is no constraint
+        if has < 1e5 {
+            model.add_constraint(constraint!(used <= has * span));
+        }
+    }
+    let solution =
+        model.solve().map_err(|error| format!("the LP of {} workloads: {error}", problem.workloads.len()))?;
+    // millions × kW × h, in millionths × W × s
+    Ok(cost.eval_with(&solution) * 1e6 * 1000.0 * 3600.0)
+}
+
+/// From now until the last deadline, cut at each hour and wherever a price or a cap changes.
+fn cells(problem: &Problem) -> Result<Vec<(Moment, Moment)>, String> {
+    let by = |workload: &heliotrope::core::plan::Workload| {
+        workload.finish_by.ok_or_else(|| format!("{} has no deadline: the LP needs one of each", workload.id))
+    };
+    let ends = problem.workloads.iter().map(by).collect::<Result<Vec<Moment>, String>>()?;
+    let (now, end) = (problem.now, ends.into_iter().max().unwrap_or(problem.now));
+    let mut edges = vec![now, end];
+    edges.extend(problem.supplies.iter().flat_map(|supply| supply.price.changes_between(now, end)));
+    edges.extend(problem.tree.iter().flat_map(|(_, domain)| domain.spec.cap.changes_between(now, end)));
+    let mut hour = now.floor(Seconds::HOUR) + Seconds::HOUR;
+    while hour < end {
+        edges.push(hour);
+        hour = hour + Seconds::HOUR;
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    Ok(edges.windows(2).map(|pair| (pair[0], pair[1])).collect())
 }

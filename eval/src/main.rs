@@ -1,8 +1,8 @@
-//! What is made of the shared data, as commands: `make eval-E3`, `make eval-E4`, `make profiles`.
+//! What is made of the shared data, as commands: `make eval-E1`, `make eval-E3`, `make eval-E4`, `make profiles`.
 
 use clap::{Parser, Subcommand};
 use heliotrope_eval::plot::{COLOURS, Line, draw};
-use heliotrope_eval::{e3, e4, profiles, section};
+use heliotrope_eval::{e1, e3, e4, profiles, section};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,6 +27,27 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Experiment {
+    /// Following carbon under a cap.
+    E1 {
+        /// Zones: `carbon/ZONE_YEAR_hourly.csv` in the data.
+        #[arg(long, value_delimiter = ',', default_values_t = ["US-CAL-CISO".to_owned(), "DE-LU".to_owned(), "KR".to_owned()])]
+        zones: Vec<String>,
+        /// The year of the carbon.
+        #[arg(long, default_value_t = 2022)]
+        year: u32,
+        /// What time 0 of the jobs is.
+        #[arg(long, default_value = "2022-10-19T16:00:00Z")]
+        start: String,
+        /// The jobs.
+        #[arg(long)]
+        jobs: Option<PathBuf>,
+        /// Caps in kW, beside none.
+        #[arg(long, value_delimiter = ',', default_values_t = [42_i64, 34, 25, 21])]
+        caps: Vec<i64>,
+        /// Shortest runs in seconds; the bars are about the first.
+        #[arg(long, value_delimiter = ',', default_values_t = [5_i64, 300, 900])]
+        shortest: Vec<i64>,
+    },
     /// Holding a curtailment.
     E3 {
         /// The folder of the event; that of the Phoenix trial where none is named.
@@ -119,8 +140,33 @@ fn picture_of_e4(found: &e4::E4) -> String {
     draw("E4: highest draw of a run, by servers beyond nameplate", "% more servers", "% of the feed", 40.0, &lines)
 }
 
+fn picture_of_e1(found: &e1::E1) -> String {
+    let mut lines = Vec::new();
+    for (zone, colour) in found.zones.iter().zip(COLOURS) {
+        let capped = || zone.caps.iter().filter_map(|capped| Some((capped.cap_watts? as f64 / 1000.0, capped)));
+        let ours = capped().filter_map(|(cap, capped)| Some((cap, capped.runs.first()?.saved_percent)));
+        let best = capped().map(|(cap, capped)| (cap, capped.lp_saved_percent));
+        lines.push(Line { name: zone.zone.clone(), points: ours.collect(), colour, dashed: false });
+        lines.push(Line { name: format!("{}, the LP", zone.zone), points: best.collect(), colour, dashed: true });
+    }
+    draw("E1: carbon saved under a cap", "cap, kW", "% of running at once", 0.0, &lines)
+}
+
 fn run(options: &Options) -> Result<(), String> {
     match &options.experiment {
+        Experiment::E1 { zones, year, start, jobs, caps, shortest } => {
+            let carbon = |zone: &String| options.data.join(format!("carbon/{zone}_{year}_hourly.csv"));
+            let found = e1::run(&e1::Setting {
+                zones: zones.iter().map(|zone| (zone.clone(), carbon(zone))).collect(),
+                jobs: jobs.clone().unwrap_or_else(|| options.data.join("jobs/gaia-pai/pai_1k.csv")),
+                start: start.clone(),
+                hours: 720,
+                caps: [None].into_iter().chain(caps.iter().map(|kilowatts| Some(kilowatts * 1000))).collect(),
+                shortest: shortest.clone(),
+                seed: options.seed,
+            })?;
+            keep(options, "E1", &found, &picture_of_e1(&found), &section::e1(&found))
+        }
         Experiment::E3 { event, sweep } => {
             let found = e3::run(&e3::Setting {
                 event: event.clone().unwrap_or_else(|| options.data.join("events/phoenix-srp")),

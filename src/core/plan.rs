@@ -5,13 +5,17 @@
 
 pub mod checker;
 mod draft;
+mod dual;
 mod heliotrope;
+mod improve;
 mod ledger;
 mod place;
 mod policy;
+mod prices;
 mod problem;
 mod published;
 mod repair;
+mod seconds;
 mod slots;
 
 pub use heliotrope::Heliotrope;

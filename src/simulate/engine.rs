@@ -9,7 +9,9 @@ use crate::core::admit::{Action, Cycle, Reason, cycle};
 use crate::core::domain::DomainId;
 use crate::core::forecast::{Forecast, known_at};
 use crate::core::plan::checker::Note;
-use crate::core::plan::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Running, Supply, Suspension, Workload};
+use crate::core::plan::{
+    Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Running, Supply, Suspension, Workload,
+};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
 use std::collections::BTreeMap;
@@ -63,6 +65,24 @@ pub fn run(setup: &Setup, policy: &dyn Policy, tell: &dyn Fn(u64)) -> Result<Out
     }
     engine.finish(now);
     Ok(engine.outcome())
+}
+
+/// All that will come, as one would plan it who knows it from the beginning.
+#[must_use]
+pub fn foreseen(setup: &Setup) -> Problem {
+    let engine = Engine::new(setup, &RunNow);
+    let all: Vec<usize> = (0..setup.jobs.len()).collect();
+    Problem { horizon: setup.end - setup.start, ..engine.problem(setup.start, &all, true).0 }
+}
+
+/// How long work is believed to take in all. Who outlives what was believed is believed to go on for half as long again: of what
+/// has lasted long already more is left as a rule.
+fn believed(at_first: Seconds, done: Seconds) -> Seconds {
+    let mut length = at_first;
+    while length <= done {
+        length += Seconds((length.0 / 2).max(1));
+    }
+    length
 }
 
 struct Engine<'a> {
@@ -164,9 +184,7 @@ impl<'a> Engine<'a> {
     fn workload(&self, progress: &Progress<'_>, now: Moment) -> Workload {
         let job = progress.job;
         let done = job.length - progress.left;
-        // who outlives what is believed is believed to need one slot more
-        let remaining =
-            if job.believed == job.length { progress.left } else { (job.believed - done).max(self.setup.slot) };
+        let length = if job.believed == job.length { job.length } else { believed(job.believed, done) };
         let pools = self.setup.pools.iter().zip(&self.setup.models).enumerate();
         let choices = pools
             .filter(|(_, (_, model))| job.model.as_ref().is_none_or(|wanted| wanted == *model))
@@ -179,7 +197,7 @@ impl<'a> Engine<'a> {
             id: job.id.clone(),
             priority: job.priority,
             arrival: job.arrival,
-            remaining,
+            remaining: length - done,
             choices,
             // here a stop loses what its checkpoint costs, and nothing else that it did, where it has one
             running: progress.running.map(|run| match job.suspension {
@@ -189,7 +207,8 @@ impl<'a> Engine<'a> {
             suspension: job.suspension,
             stops_later_by: Seconds::ZERO,
             start_by: job.start_by,
-            finish_by: job.finish_by,
+            // what it may wait is known, and its length only as it is believed
+            finish_by: job.finish_by.map(|by| job.start_by.map_or(by, |latest| latest + length)),
         }
     }
 

@@ -54,6 +54,12 @@ pub enum Note {
         /// The workload.
         id: String,
     },
+    /// A workload that is only to come is planned before it is there.
+    #[error("{id}: it is planned before it can start")]
+    TooEarly {
+        /// The workload.
+        id: String,
+    },
     /// A run in a pool that the workload may not use, or in two pools at once.
     #[error("{id}: it is planned where it may not run")]
     WrongPool {
@@ -86,6 +92,7 @@ impl Note {
             Self::OverCap { .. } | Self::OverPool { .. } | Self::OtherWorkloads => None,
             Self::OtherWork { id, .. }
             | Self::Disorder { id }
+            | Self::TooEarly { id }
             | Self::WrongPool { id }
             | Self::Stopped { id }
             | Self::WrongLateness { id, .. } => Some(id),
@@ -122,6 +129,9 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
             || entry.runs.iter().any(|run| run.start < problem.now && workload.running.is_none());
         if disorder {
             notes.push(Note::Disorder { id: id() });
+        }
+        if workload.running.is_none() && runs.iter().any(|(_, start, _)| *start < workload.arrival) {
+            notes.push(Note::TooEarly { id: id() });
         }
         let length: Seconds = runs.iter().map(|(_, start, end)| *end - *start).sum();
         if length != workload.remaining {

@@ -1,7 +1,7 @@
 //! A plan in the making: placements, and the ledger that knows what they leave free.
 
 use super::ledger::Ledger;
-use super::place::{self, COST_UNITS, Placement, Unlimited};
+use super::place::{self, COST_UNITS, Placement};
 use super::{Entry, PowerPlan, Problem, Run, Why, Workload};
 use crate::units::{Moment, Money, Seconds};
 
@@ -26,17 +26,21 @@ pub(super) struct Score {
     pub cost: i128,
 }
 
+/// What a change of plan must gain, in thousandths of the cost.
+///
+/// A guess: less than any day's spread of a carbon signal, more than the noise between two forecasts.
+pub(super) const WORTH_A_CHANGE_PERMILLE: i32 = 20;
+
 impl Score {
     /// Is this better than `other` by more than a change of plan is worth?
-    ///
-    /// 20 ‰ of the cost: a guess. Less than any day's spread of a carbon signal, more than the noise between two forecasts.
     pub(super) fn beats(&self, other: &Self) -> bool {
-        const WORTH_A_CHANGE_PERMILLE: i128 = 20;
         let without_cost = |score: &Self| (score.misses.clone(), score.late, score.waits);
         match without_cost(self).cmp(&without_cost(other)) {
             std::cmp::Ordering::Less => true,
             std::cmp::Ordering::Greater => false,
-            std::cmp::Ordering::Equal => other.cost - self.cost > other.cost.abs() * WORTH_A_CHANGE_PERMILLE / 1000,
+            std::cmp::Ordering::Equal => {
+                other.cost - self.cost > other.cost.abs() * i128::from(WORTH_A_CHANGE_PERMILLE) / 1000
+            }
         }
     }
 }
@@ -117,7 +121,8 @@ impl<'a> Draft<'a> {
             for i in 0..self.placed.len() {
                 let Some((placement, why)) = &self.placed[i] else { continue };
                 let gains_by_waiting = placement.late == Seconds::ZERO && self.workload(i).finish_by.is_some();
-                let starts_now = placement.runs.first().is_some_and(|run| run.start <= self.problem.now);
+                let starts_now =
+                    placement.runs.first().is_some_and(|run| run.start <= self.problem.starts_from(self.workload(i)));
                 if gains_by_waiting || *why == Why::GoesOn || (starts_now && placement.runs.len() == 1) {
                     continue;
                 }
@@ -155,19 +160,15 @@ impl<'a> Draft<'a> {
                 }
             }
             if workload.finish_by.is_none() {
-                score.waits += (placement.finish() - self.problem.now - workload.remaining).0;
+                score.waits += (placement.finish() - self.problem.starts_from(workload) - workload.remaining).0;
             }
         }
         score
     }
 
-    /// The plan that this draft is, with its bound where it is a thorough one.
-    pub(super) fn into_plan(self, policy: &'static str) -> PowerPlan {
-        let problem = self.problem;
-        let bound = problem.thorough.then(|| {
-            let least = problem.workloads.iter().filter_map(|w| place::cheapest(problem, &Unlimited, w));
-            money(least.map(|placement| placement.cost).sum())
-        });
+    /// The plan that this draft is, with its bound in cost units where that is known.
+    pub(super) fn into_plan(self, policy: &'static str, bound: Option<f64>) -> PowerPlan {
+        let bound = bound.map(|bound| Money((bound / COST_UNITS as f64).floor() as i64));
         PowerPlan { bound, ..self.into_plan_without_bound(policy) }
     }
 

@@ -1,12 +1,18 @@
-//! Our own policy: each workload at the cheapest place that is left, deadlines before prices, and no change for nothing.
+//! Our own policy: near the least cost and by how much, deadlines before prices, and no change for nothing.
 
-use super::draft::{Draft, Score, precedence};
-use super::place;
-use super::repair;
+use super::draft::{Draft, Score, WORTH_A_CHANGE_PERMILLE, precedence};
+use super::prices::Market;
 use super::{Policy, PowerPlan, Problem, Run, Why, Workload};
+use super::{dual, improve, place, repair};
 use crate::units::{Moment, Seconds};
 
-/// Priced slots with earliest-deadline repair.
+/// What a change of plan has to gain at least, as a part of the cost.
+const WORTH_A_CHANGE: f64 = WORTH_A_CHANGE_PERMILLE as f64 / 1000.0;
+
+/// Where nothing would change yet, a plan that is so near to the least possible is not thought over.
+const WORTH_A_SEARCH: f64 = 0.000_1;
+
+/// Prices of all that is scarce, each workload at its best place under them, deadlines before prices.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Heliotrope;
 
@@ -18,7 +24,8 @@ impl Policy for Heliotrope {
     /// Up to three drafts are made, and the first one stands unless another gains more than a change is worth.
     ///
     /// 1. *Keep*: what the previous plan said and still holds stays; the rest goes where it is cheapest.
-    /// 2. *Afresh*, in a thorough plan: everyone chooses anew, in order of precedence.
+    /// 2. *Afresh*, in a thorough plan: everyone is placed anew under prices of all that is scarce. The bound that these give may
+    ///    say that nothing can gain enough: then that is all.
     /// 3. *Repair*, when more deadlines are missed than before, or in a thorough plan any that could be kept.
     ///
     /// Drafts 2 and 3 do not look at the previous plan, and draft 1 keeps all of a plan that still holds:
@@ -26,11 +33,16 @@ impl Policy for Heliotrope {
     fn plan(&self, problem: &Problem) -> PowerPlan {
         let mut best = keep(problem);
         let mut score = best.score();
+        let mut bound = None;
         if problem.thorough {
-            let other = afresh(problem);
-            let others = other.score();
-            if others.beats(&score) {
-                (best, score) = (other, others);
+            let (least, other) = afresh(problem, &score);
+            bound = Some(least);
+            if let Some(other) = other {
+                let others = other.score();
+                // where there is no plan yet nothing changes
+                if if problem.previous.is_some() { others.beats(&score) } else { others < score } {
+                    (best, score) = (other, others);
+                }
             }
         }
         let misses = |score: &Score| score.misses.iter().sum::<u32>() as usize;
@@ -42,7 +54,7 @@ impl Policy for Heliotrope {
                 best = other;
             }
         }
-        best.into_plan(self.name())
+        best.into_plan(self.name(), bound)
     }
 }
 
@@ -66,11 +78,19 @@ fn keep(problem: &Problem) -> Draft<'_> {
     draft
 }
 
-/// Draft 2: nothing but the world.
-fn afresh(problem: &Problem) -> Draft<'_> {
-    let mut draft = Draft::new(problem, Workload::is_divisible);
-    place_rest(&mut draft);
-    draft
+/// Draft 2: nothing but the world. The least that any plan costs, and the draft; none where it could not be worth a change.
+fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Option<Draft<'a>>) {
+    let market = Market::new(problem, Workload::is_divisible);
+    let is_in_time = known.misses.iter().all(|misses| *misses == 0);
+    let cost = known.cost as f64;
+    let worth = if problem.previous.is_some() { WORTH_A_CHANGE } else { WORTH_A_SEARCH };
+    let enough = if is_in_time { cost - cost.abs() * worth } else { f64::INFINITY };
+    let found = dual::search(&market, is_in_time.then_some(cost), enough);
+    let draft = (found.bound < enough).then(|| {
+        let start = Draft::new(problem, Workload::is_divisible);
+        improve::improve(&start, &found.prices, found.bound)
+    });
+    (found.bound, draft)
 }
 
 fn place_rest(draft: &mut Draft<'_>) {

@@ -288,16 +288,43 @@ impl<'a> Ledger<'a> {
         *self.known.get_mut() = known;
     }
 
-    /// The moments in `(from, to)` at which anything changes that a load in this pool depends on.
+    /// What is free at a domain over time.
     #[must_use]
-    pub fn changes(&self, pool: PoolId, from: Moment, to: Moment) -> Vec<Moment> {
-        let mut moments: Vec<Moment> = self.used[pool.0].changes_between(from, to).collect();
-        for domain in &self.chains[pool.0] {
-            moments.extend(self.free[domain.0].changes_between(from, to));
+    pub(super) fn free_over_time(&self, domain: DomainId) -> &Steps<i64> {
+        &self.free[domain.0]
+    }
+
+    /// The spans of `[from, to)` in which a load fits, in order. Two of them may meet.
+    #[must_use]
+    pub fn spans(&self, pool: PoolId, load: Load, from: Moment, to: Moment) -> Vec<(Moment, Moment)> {
+        let capacity = i64::from(self.problem.pool(pool).accelerators);
+        let mut places: Vec<usize> = self.chains[pool.0].iter().map(|id| self.free[id.0].place(from)).collect();
+        let mut spans = Vec::new();
+        let mut short: Vec<(Moment, Moment)> = Vec::new();
+        let mut fits_from = from;
+        for (start, end, used) in self.used[pool.0].pieces(from, to) {
+            let after = used.plus(load, 1);
+            short.clear();
+            if after.accelerators > capacity {
+                short.push((start, end));
+            } else {
+                for ((domain, needs), place) in self.deltas(pool, used, after).zip(&mut places) {
+                    let pieces = self.free[domain.0].pieces_after(place, start, end);
+                    short.extend(pieces.filter(|(.., free)| *free < needs).map(|(at, until, _)| (at, until)));
+                }
+                short.sort_unstable();
+            }
+            for (at, until) in &short {
+                if fits_from < *at {
+                    spans.push((fits_from, *at));
+                }
+                fits_from = fits_from.max(*until);
+            }
         }
-        moments.sort_unstable();
-        moments.dedup();
-        moments
+        if fits_from < to {
+            spans.push((fits_from, to));
+        }
+        spans
     }
 }
 

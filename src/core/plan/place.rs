@@ -1,8 +1,11 @@
 //! The best runs for one workload, when all others stand where they are.
 //!
-//! A workload that can't be broken slides along the prices; one that can be is given slots (`slots`).
+//! A workload that can't be broken slides along the prices; one that can be takes the cheapest seconds (`seconds`), or whole slots
+//! where stopping and waiting cost something (`slots`).
 
 use super::ledger::{Ledger, Shortage};
+use super::prices::Prices;
+use super::seconds::{Piece, in_runs, one_run};
 use super::slots::in_slots;
 use super::{Load, PoolChoice, Problem, Run, Suspension, Workload};
 use crate::units::{Moment, Seconds};
@@ -28,7 +31,8 @@ pub(super) trait Room {
     /// From when on it does not fit any more, in `[from, to)`; none if it fits throughout.
     fn until_when(&self, choice: PoolChoice, from: Moment, to: Moment) -> Option<Moment>;
     fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment>;
-    fn changes(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<Moment>;
+    /// The spans of `[from, to)` in which it fits.
+    fn spans(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<(Moment, Moment)>;
 }
 
 impl Room for Ledger<'_> {
@@ -41,49 +45,111 @@ impl Room for Ledger<'_> {
     fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment> {
         Ledger::earliest(self, choice.pool, choice.load, from, length)
     }
-    fn changes(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<Moment> {
-        Ledger::changes(self, choice.pool, from, to)
-    }
-}
-
-/// No cap and no end of accelerators: for bounds.
-pub(super) struct Unlimited;
-
-impl Room for Unlimited {
-    fn fits(&self, _: PoolChoice, _: Moment, _: Moment) -> bool {
-        true
-    }
-    fn until_when(&self, _: PoolChoice, _: Moment, _: Moment) -> Option<Moment> {
-        None
-    }
-    fn earliest(&self, _: PoolChoice, from: Moment, _: Seconds) -> Option<Moment> {
-        Some(from)
-    }
-    fn changes(&self, _: PoolChoice, _: Moment, _: Moment) -> Vec<Moment> {
-        Vec::new()
+    fn spans(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<(Moment, Moment)> {
+        Ledger::spans(self, choice.pool, choice.load, from, to)
     }
 }
 
 /// The cheapest runs that finish in time; where there are none, the earliest; none where it can never run.
 pub(super) fn cheapest(problem: &Problem, room: &impl Room, workload: &Workload) -> Option<Placement> {
-    let Some(by) = workload.finish_by else { return earliest(problem, room, workload) };
-    let by = by.min(looks_until(problem, workload));
-    let in_time = choices(workload)
-        .filter_map(|choice| {
-            if workload.is_divisible() {
-                in_slots(problem, room, workload, choice, by)
-            } else {
-                in_one_piece(problem, room, workload, choice, by)
+    if workload.finish_by.is_none() {
+        return earliest(problem, room, workload);
+    }
+    in_time(problem, room, workload, None).or_else(|| earliest(problem, room, workload))
+}
+
+/// The runs that finish in time and cost least, at the prices of supply and of what is scarce where these are given; none
+/// where it can't be done in time, or is never delayed for supply.
+pub(super) fn in_time(
+    problem: &Problem,
+    room: &impl Room,
+    workload: &Workload,
+    prices: Option<&Prices>,
+) -> Option<Placement> {
+    let by = workload.finish_by?.min(looks_until(problem, workload));
+    let placed = choices(workload).filter_map(|choice| in_seconds(problem, room, workload, choice, by, prices));
+    let best = placed.min_by_key(|(placement, paid)| (*paid, placement.finish()));
+    best.map(|(placement, _)| placement)
+}
+
+/// The best runs in one pool, and what is paid for them.
+fn in_seconds(
+    problem: &Problem,
+    room: &impl Room,
+    workload: &Workload,
+    choice: PoolChoice,
+    by: Moment,
+    prices: Option<&Prices>,
+) -> Option<(Placement, i128)> {
+    let from = problem.starts_from(workload);
+    let (length, wait) = (workload.remaining, delay_cost(problem));
+    if by - from < length {
+        return None;
+    }
+    let pieces = pieces(problem, room, choice, from, by, prices);
+    let placed = |runs: Vec<(Moment, Moment)>| {
+        let runs = runs.into_iter().map(|(start, end)| Run { pool: choice.pool, start, end }).collect();
+        priced(problem, workload, choice.load, runs)
+    };
+    let Suspension::ForSupply { cost } = workload.suspension else {
+        return one_run(&pieces, length, wait).map(|(runs, paid)| (placed(runs), paid));
+    };
+    // what runs since a while needs no whole run from now on
+    let shortest = |start: Moment| match workload.running {
+        Some(running) if start <= problem.now => problem.slot - (problem.now - running.since),
+        _ => problem.slot,
+    };
+    let found = in_runs(&pieces, length, &shortest).map(|(runs, paid)| (placed(runs), paid));
+    if prices.is_some() {
+        return found;
+    }
+    let found = found.map(|(placement, _)| placement);
+    let is_simple = cost == Seconds::ZERO && wait == 0;
+    // restarts and waiting are weighed against all else in whole slots; and tight against its deadline early pieces do
+    let in_slots = (!is_simple || found.is_none()).then(|| in_slots(problem, room, workload, choice, by)).flatten();
+    let placed = [found, in_slots].into_iter().flatten();
+    placed.min_by_key(|placement| (placement.cost, placement.finish())).map(|placement| {
+        let cost = placement.cost;
+        (placement, cost)
+    })
+}
+
+/// Where a workload fits, cut wherever what a second costs changes.
+fn pieces(
+    problem: &Problem,
+    room: &impl Room,
+    choice: PoolChoice,
+    from: Moment,
+    by: Moment,
+    prices: Option<&Prices>,
+) -> Vec<Piece> {
+    let watts = i128::from(root_watts(problem, choice.pool, choice.load));
+    let supply = &problem.supply(choice.pool).price;
+    let scarce = prices.map(|prices| prices.over_time(problem, choice.pool, choice.load));
+    let (mut at, mut scarce_at) = (supply.place(from), scarce.as_ref().map_or(0, |scarce| scarce.place(from)));
+    let mut pieces = Vec::new();
+    for (from, to) in room.spans(choice, from, by) {
+        for (from, to, price) in supply.pieces_after(&mut at, from, to) {
+            let unit = i128::from(price) * watts;
+            match &scarce {
+                None => pieces.push(Piece { start: from, end: to, unit }),
+                Some(scarce) => {
+                    pieces.extend(scarce.pieces_after(&mut scarce_at, from, to).map(|(start, end, more)| Piece {
+                        start,
+                        end,
+                        unit: unit + more,
+                    }))
+                }
             }
-        })
-        .min_by_key(|placement| (placement.cost, placement.finish()));
-    in_time.or_else(|| earliest(problem, room, workload))
+        }
+    }
+    pieces
 }
 
 /// How far a choice among prices looks: the horizon, and the workload's own length beyond it. What is not known is
 /// priced at the highest known, so that nothing is gained by waiting for it; who finds no room until then takes the
 /// earliest there is.
-fn looks_until(problem: &Problem, workload: &Workload) -> Moment {
+pub(super) fn looks_until(problem: &Problem, workload: &Workload) -> Moment {
     problem.now + problem.horizon + workload.remaining
 }
 
@@ -92,9 +158,9 @@ pub(super) fn earliest(problem: &Problem, room: &impl Room, workload: &Workload)
     choices(workload)
         .filter_map(|choice| {
             let runs = if workload.is_divisible() {
-                early_pieces(problem, room, workload, choice, problem.now)?
+                early_pieces(problem, room, workload, choice, problem.starts_from(workload))?
             } else {
-                let start = room.earliest(choice, problem.now, workload.remaining)?;
+                let start = room.earliest(choice, problem.starts_from(workload), workload.remaining)?;
                 vec![Run { pool: choice.pool, start, end: start + workload.remaining }]
             };
             Some(priced(problem, workload, choice.load, runs))
@@ -123,7 +189,7 @@ pub(super) fn priced(problem: &Problem, workload: &Workload, load: Load, runs: V
             .sum::<i128>();
     }
     let finish = runs.last().map_or(Moment::FAR_FUTURE, |run| run.end);
-    let delay = finish - problem.now - workload.remaining;
+    let delay = finish - problem.starts_from(workload) - workload.remaining;
     let late = workload.finish_by.map_or(Seconds::ZERO, |by| (finish - by).max(Seconds::ZERO));
     let cost = price_seconds * i128::from(watts) + delay_cost(problem) * i128::from(delay.0.max(0));
     Placement { runs, cost, late }
@@ -142,38 +208,6 @@ pub(super) fn root_watts(problem: &Problem, pool: super::PoolId, load: Load) -> 
     let pool = problem.pool(pool);
     let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
     problem.tree.seen_from_above(pool.domain, own).last().map_or(own.0, |(_, watts)| watts.0)
-}
-
-/// One run of the whole length. Its cost over its start is piecewise linear, so the least lies where a price changes
-/// at its start or its end, or where something else that is promised begins or ends.
-fn in_one_piece(
-    problem: &Problem,
-    room: &impl Room,
-    workload: &Workload,
-    choice: PoolChoice,
-    by: Moment,
-) -> Option<Placement> {
-    let (now, length) = (problem.now, workload.remaining);
-    let latest = by - length;
-    if latest < now {
-        return None;
-    }
-    let mut moments: Vec<Moment> = problem.supply(choice.pool).price.changes_between(now, by).collect();
-    moments.extend(room.changes(choice, now, by));
-    let mut starts: Vec<Moment> = moments.iter().flat_map(|at| [*at, *at - length]).collect();
-    starts.extend([now, latest]);
-    starts.retain(|start| (now..=latest).contains(start));
-    starts.sort_unstable();
-    starts.dedup();
-    let mut options: Vec<Placement> = starts
-        .into_iter()
-        .map(|start| {
-            let run = Run { pool: choice.pool, start, end: start + length };
-            priced(problem, workload, choice.load, vec![run])
-        })
-        .collect();
-    options.sort_by_key(|placement| (placement.cost, placement.finish()));
-    options.into_iter().find(|placement| placement.runs.iter().all(|run| room.fits(choice, run.start, run.end)))
 }
 
 /// As early as possible from a moment on, in as many pieces as it takes. No piece is shorter than a slot, but for the last.

@@ -115,7 +115,7 @@ pub struct Workload {
     pub id: WorkloadId,
     /// Higher goes first. The lowest is the default.
     pub priority: i32,
-    /// When it was asked for.
+    /// When it was asked for. One that lies ahead is known to come: it starts no sooner.
     pub arrival: Moment,
     /// How long it still runs at full width and power, as far as is known. Always positive.
     pub remaining: Seconds,
@@ -220,8 +220,7 @@ pub struct PowerPlan {
     pub entries: Vec<Entry>,
     /// What all runs cost at the prices of the problem, from `made` on.
     pub cost: Money,
-    /// What they would cost at least if there were no cap at all; a bound for plans that miss no deadline.
-    /// Known for thorough plans.
+    /// No plan that misses no deadline costs less, under all caps and in all pools. Known for thorough plans.
     pub bound: Option<Money>,
 }
 
@@ -294,6 +293,15 @@ impl PowerPlan {
         self.entries.binary_search_by(|entry| (*entry.id).cmp(id)).ok().map(|i| &self.entries[i])
     }
 
+    /// How far its cost may be above the least possible, as a part of its cost; none where that is not known, or a deadline
+    /// is missed (the bound is one for plans that miss none).
+    #[must_use]
+    pub fn gap(&self) -> Option<f64> {
+        let bound = self.bound.filter(|_| self.misses() == 0)?;
+        let cost = self.cost.0.unsigned_abs().max(1) as f64;
+        Some((self.cost.0.saturating_sub(bound.0)).max(0) as f64 / cost)
+    }
+
     /// How many of its workloads miss their deadline.
     #[must_use]
     pub fn misses(&self) -> usize {
@@ -314,6 +322,12 @@ impl Problem {
         let pool = self.pool(pool);
         let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
         own.plus_permille(self.tree.get(pool.domain).spec.overhead_permille)
+    }
+
+    /// From when on a workload can run.
+    #[must_use]
+    pub fn starts_from(&self, workload: &Workload) -> Moment {
+        if workload.running.is_some() { self.now } else { self.now.max(workload.arrival) }
     }
 
     /// What feeds a pool.

@@ -89,13 +89,14 @@ pub(super) fn in_slots(
     choice: PoolChoice,
     by: Moment,
 ) -> Option<Placement> {
-    let window = by - problem.now;
+    let from = problem.starts_from(workload);
+    let window = by - from;
     if window < workload.remaining {
         return None;
     }
     let price = &problem.supply(choice.pool).price;
     let slot = grain(problem.slot, window, workload.remaining);
-    let all = cells(price, room, choice, slot, problem.now, by);
+    let all = cells(price, room, choice, slot, from, by);
     let watts = i128::from(root_watts(problem, choice.pool, choice.load).max(1));
     let switch = match workload.suspension {
         Suspension::ForSupply { cost } => cost.0,
@@ -113,7 +114,7 @@ pub(super) fn in_slots(
         .min_by_key(|placement| (placement.cost, placement.finish()));
     // tight against its deadline the cut cells at both ends may be needed: then early pieces find them
     best.or_else(|| {
-        let runs = early_pieces(problem, room, workload, choice, problem.now)?;
+        let runs = early_pieces(problem, room, workload, choice, from)?;
         Some(priced(problem, workload, choice.load, runs)).filter(|placement| placement.late == Seconds::ZERO)
     })
 }

@@ -1,0 +1,146 @@
+//! Plans against the exact LP: no plan costs less than it, and no bound is above it.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+use heliotrope::core::chance::random;
+use heliotrope::core::domain::{DomainSpec, DomainTree};
+use heliotrope::core::plan::checker::check;
+use heliotrope::core::plan::{
+    Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload,
+};
+use heliotrope::core::steps::Steps;
+use heliotrope::units::{Moment, Seconds, Watts};
+use heliotrope_eval::{e1, lp, section};
+
+const HOUR: i64 = 3600;
+
+/// A site with two rows, and work that can be broken; all of it by chance.
+fn site(seed: u64, count: u64) -> Problem {
+    let draw = |at: u64, below: i64| i64::try_from(random(seed, at) % below.unsigned_abs()).unwrap();
+    let cap = |at: u64, least: i64| {
+        let mut cap = Steps::constant(Watts(least + draw(at, 4000)));
+        let from = Moment(HOUR * draw(at + 1, 20));
+        cap.update(from, from + Seconds(3 * HOUR), |cap| Watts(cap.0 * 3 / 4));
+        cap
+    };
+    let domain = |name: &str, parent: Option<&str>, cap| DomainSpec {
+        name: name.to_owned(),
+        parent: parent.map(str::to_owned),
+        cap,
+        baseline: Watts(0),
+        overhead_permille: 50,
+    };
+    let tree = DomainTree::new(vec![
+        domain("site", None, cap(1, 9000)),
+        domain("row-a", Some("site"), cap(3, 5000)),
+        domain("row-b", Some("site"), cap(5, 5000)),
+    ])
+    .unwrap();
+    let pools = ["row-a", "row-b"].map(|name| Pool {
+        name: name.to_owned(),
+        domain: tree.find(name).unwrap(),
+        supply: 0,
+        accelerators: 12,
+        nodes: 12,
+        idle: Watts(0),
+        host_extra: Watts(0),
+        places: None,
+        frozen: None,
+        least: None,
+    });
+    let workloads = (0..count).map(|i| {
+        let of = |what: u64, below: i64| draw(100 + i * 8 + what, below);
+        let arrival = Moment(60 * of(0, 600));
+        let length = Seconds(300 + 60 * of(1, 200));
+        let load = Load { watts: Watts(200 + 100 * of(2, 9)), accelerators: 1, hosts: 1 };
+        let pools = if of(3, 3) == 0 { 0..1 } else { 0..2 };
+        Workload {
+            id: format!("w{i:03}").into(),
+            priority: 0,
+            arrival,
+            remaining: length,
+            choices: pools.map(|pool| PoolChoice { pool: PoolId(pool), load }).collect(),
+            running: None,
+            suspension: Suspension::ForSupply { cost: Seconds(0) },
+            stops_later_by: Seconds::ZERO,
+            start_by: None,
+            finish_by: Some(arrival + length + Seconds(60 * (300 + of(4, 900)))),
+        }
+    });
+    let workloads = workloads.collect();
+    let prices = (0..48).map(|hour| (Moment(hour * HOUR), 10_000_000 + 1_000_000 * draw(50 + hour.unsigned_abs(), 90)));
+    Problem {
+        now: Moment(0),
+        seed,
+        slot: Seconds(1),
+        horizon: Seconds(7 * Seconds::DAY.0),
+        tree,
+        pools: pools.to_vec(),
+        supplies: vec![Supply { price: Steps::new(100_000_000, prices), intensity: None }],
+        delay_cost_per_hour: 0,
+        workloads,
+        fixed: Vec::new(),
+        thorough: true,
+        previous: None,
+    }
+}
+
+#[test]
+fn no_bound_is_above_the_exact_optimum_and_no_plan_below() {
+    const MILLIONTHS: f64 = 3.6e9;
+    let mut worst = 0.0_f64;
+    for seed in 0..12 {
+        let problem = site(seed, 12 + 6 * seed);
+        let plan = Heliotrope.plan(&problem);
+        assert_eq!(check(&problem, &plan), vec![], "seed {seed}");
+        assert_eq!(plan.misses(), 0, "seed {seed}: these sites have room for all");
+        let least = lp::least_cost(&problem).unwrap() / MILLIONTHS;
+        let (bound, cost) = (plan.bound.unwrap().0 as f64, plan.cost.0 as f64);
+        assert!(bound <= least * (1.0 + 1e-6) + 1.0, "seed {seed}: bound {bound}, the LP {least}");
+        assert!(least <= cost * (1.0 + 1e-6) + 1.0, "seed {seed}: the LP {least}, the plan {cost}");
+        assert!(bound >= least * 0.98, "seed {seed}: a bound of {bound} says little, the LP {least}");
+        worst = worst.max(cost / least - 1.0);
+    }
+    assert!(worst < 0.05, "a plan is {:.1} % above the LP", worst * 100.0);
+}
+
+#[test]
+fn a_small_month_stays_under_its_cap_and_near_the_optimum() {
+    let data = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    if !data.is_dir() {
+        assert!(std::env::var_os("CI").is_none(), "the shared data is needed in CI: {} is not there", data.display());
+        eprintln!("skipped: needs the shared data at {}", data.display());
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("heliotrope-e1-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let jobs = folder.join("jobs.csv");
+    let all = std::fs::read_to_string(data.join("jobs/gaia-pai/pai_1k.csv")).unwrap();
+    let few: Vec<&str> = all.lines().take(81).collect();
+    std::fs::write(&jobs, few.join("\n") + "\n").unwrap();
+    let found = e1::run(&e1::Setting {
+        zones: vec![("DE-LU".to_owned(), data.join("carbon/DE-LU_2022_hourly.csv"))],
+        jobs,
+        start: "2022-10-19T16:00:00Z".to_owned(),
+        hours: 720,
+        caps: vec![None, Some(30_000)],
+        shortest: vec![5],
+        seed: 1,
+    })
+    .unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    for capped in &found.zones[0].caps {
+        let ran = &capped.runs[0];
+        assert_eq!((ran.seconds_over, ran.misses, ran.finished), (0, 0, 80), "{:?}", capped.cap_watts);
+        assert!(
+            ran.share_percent > 95.0 && ran.share_percent < 100.01,
+            "{:?}: {}",
+            capped.cap_watts,
+            ran.share_percent
+        );
+        assert!(ran.bound_percent.unwrap() >= capped.lp_saved_percent - 0.01);
+    }
+    let text = section::e1(&found);
+    let row = format!("({:.1} %) |", found.zones[0].caps[1].runs[0].share_percent);
+    assert!(text.contains(&row), "{row}\n{text}");
+}

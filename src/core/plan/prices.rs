@@ -1,0 +1,249 @@
+//! What is scarce, and what it costs: a price for each domain's watts and each pool's accelerators, in each cell of time.
+//!
+//! Under prices each workload can be placed by itself: what it takes from others is in what it pays. The prices are found in
+//! `dual`; what they say of the plan as a whole is a bound that holds under all caps and pools.
+//!
+//! All sums are made in one order and with the operations of IEEE 754 alone, so that they are the same on every machine.
+
+use super::ledger::Ledger;
+use super::place::{delay_cost, looks_until, root_watts};
+use super::{Load, PoolId, Problem, Workload};
+use crate::core::steps::Steps;
+use crate::units::{Moment, Seconds};
+
+/// The most cells: more are worth no more, since the signals are hourly.
+const CELLS: usize = 1024;
+
+/// The grain of cells where nothing else cuts them: that of the signals.
+const GRAIN: Seconds = Seconds::HOUR;
+
+/// What is free of one thing in each cell: a domain's watts or a pool's accelerators.
+#[derive(Debug)]
+pub(super) struct Scarce {
+    /// Mean over the cell of what those that can be moved may use.
+    pub free: Vec<f64>,
+}
+
+/// A problem as a market: what is scarce, and who wants it.
+#[derive(Debug)]
+pub(super) struct Market<'a> {
+    pub problem: &'a Problem,
+    /// Where cells begin, and where the last one ends.
+    pub edges: Vec<Moment>,
+    /// Seconds of each cell, and of one more that stands for all that comes later.
+    pub lengths: Vec<f64>,
+    /// The lowest price of each supply in each cell, and in all that comes later.
+    pub supplies: Vec<Vec<f64>>,
+    /// The domains in the tree's order, then the pools.
+    pub scarce: Vec<Scarce>,
+    /// Of each pool: the domains above it, and what a watt in the pool is there.
+    pub chains: Vec<Vec<(usize, f64)>>,
+    /// Who can be moved.
+    pub offers: Vec<Offer>,
+    /// What those cost that can't be moved.
+    pub anyway: f64,
+    /// Cost units of a second of waiting.
+    pub wait: f64,
+}
+
+/// A workload that can be moved.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub from: Moment,
+    /// When it has to be done; none where it may take any time.
+    pub by: Option<Moment>,
+    pub length: f64,
+    pub is_divisible: bool,
+    pub ways: Vec<Way>,
+}
+
+/// A pool that it may run in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub pool: usize,
+    /// What it pays for, per price and second.
+    pub paid: f64,
+    /// The watts that it adds in the pool at least, however many share their hosts with it.
+    pub watts: f64,
+    pub accelerators: f64,
+}
+
+/// Prices of all that is scarce, in cost units for a watt or an accelerator and a second.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Prices {
+    edges: Vec<Moment>,
+    /// Of each pool in each cell: of a watt, and of an accelerator.
+    pools: Vec<Vec<(f64, f64)>>,
+}
+
+impl Prices {
+    /// What a second of a load in a pool costs on top of its supply, over time.
+    pub(super) fn over_time(&self, problem: &Problem, pool: PoolId, load: Load) -> Steps<i128> {
+        let watts = watts_at_least(problem, pool, load);
+        let unit =
+            |(watt, accelerator): (f64, f64)| (watt * watts + accelerator * f64::from(load.accelerators)) as i128;
+        let cells = self.edges.iter().zip(&self.pools[pool.0]).map(|(edge, price)| (*edge, unit(*price)));
+        let end = self.edges.last().map(|end| (*end, 0));
+        Steps::new(0, cells.chain(end))
+    }
+}
+
+impl<'a> Market<'a> {
+    /// What there is and who wants it; `moves` says who can be moved though it runs.
+    pub(super) fn new(problem: &'a Problem, moves: impl Fn(&Workload) -> bool) -> Self {
+        let goes_on = |workload: &Workload| {
+            let running = workload.running.filter(|_| !moves(workload))?;
+            Some((running.pool, workload.load_in(running.pool)?))
+        };
+        let movable = || problem.workloads.iter().filter(|workload| goes_on(workload).is_none());
+        let last_of =
+            |workload: &Workload| window(problem, workload).1.unwrap_or_else(|| looks_until(problem, workload));
+        let end = movable().map(last_of).max();
+        let edges = edges(problem, end.unwrap_or(problem.now).max(problem.now + Seconds(1)));
+        let last = edges[edges.len() - 1];
+        let lengths: Vec<f64> =
+            edges.windows(2).map(|pair| (pair[1] - pair[0]).0 as f64).chain([f64::INFINITY]).collect();
+        let lowest = |price: &Steps<i64>| {
+            let cells = edges.windows(2).map(|pair| price.lowest(pair[0], pair[1]) as f64);
+            cells.chain([price.lowest(last, Moment::FAR_FUTURE) as f64]).collect()
+        };
+        let chains: Vec<Vec<(usize, f64)>> = problem
+            .pools
+            .iter()
+            .map(|pool| {
+                let up = problem.tree.chain(pool.domain).scan(1.0, |part, id| {
+                    *part *= 1.0 + f64::from(problem.tree.get(id).spec.overhead_permille) / 1000.0;
+                    Some((id.0, *part))
+                });
+                up.collect()
+            })
+            .collect();
+        let mut anyway: Vec<(PoolId, Load, Moment)> =
+            problem.fixed.iter().map(|fixed| (fixed.pool, fixed.load, fixed.until)).collect();
+        let mut cost = 0.0;
+        for workload in &problem.workloads {
+            if let Some((pool, load)) = goes_on(workload) {
+                let until = problem.now + workload.remaining;
+                anyway.push((pool, load, until));
+                let price = problem.supply(pool).price.integral(problem.now, until);
+                cost += price as f64 * root_watts(problem, pool, load) as f64;
+            }
+        }
+        let scarce = free(problem, &anyway, &chains).into_iter().map(|free| {
+            let mut place = free.place(edges[0]);
+            let cells = edges.windows(2).map(|pair| {
+                let pieces = free.pieces_after(&mut place, pair[0], pair[1]);
+                let sum: f64 = pieces.map(|(from, to, free)| free.max(0) as f64 * (to - from).0 as f64).sum();
+                sum / (pair[1] - pair[0]).0 as f64
+            });
+            Scarce { free: cells.collect() }
+        });
+        let scarce = scarce.collect();
+        let offers = movable().filter(|workload| !workload.choices.is_empty()).map(|workload| offer(problem, workload));
+        Self {
+            problem,
+            lengths,
+            supplies: problem.supplies.iter().map(|supply| lowest(&supply.price)).collect(),
+            scarce,
+            offers: offers.collect(),
+            anyway: cost,
+            wait: delay_cost(problem) as f64,
+            chains,
+            edges,
+        }
+    }
+
+    /// How many cells have prices.
+    pub(super) fn cells(&self) -> usize {
+        self.edges.len() - 1
+    }
+
+    /// The prices that pools see, of those of all that is scarce (all cells of one thing after those of the one before).
+    pub(super) fn prices(&self, scarce: &[f64]) -> Prices {
+        let cells = self.cells();
+        let of = |i: usize, cell: usize| scarce[i * cells + cell];
+        let domains = self.problem.tree.len();
+        let pools = self.chains.iter().enumerate().map(|(pool, chain)| {
+            let watt = |cell| chain.iter().map(|(domain, part)| of(*domain, cell) * part).sum();
+            (0..cells).map(|cell| (watt(cell), of(domains + pool, cell))).collect()
+        });
+        Prices { pools: pools.collect(), edges: self.edges.clone() }
+    }
+
+    /// Of an offer's way: what a second costs in each cell, and in all that comes later.
+    pub(super) fn unit(&self, way: Way, prices: &Prices, cell: usize) -> f64 {
+        let supply = self.supplies[self.problem.pools[way.pool].supply][cell] * way.paid;
+        match prices.pools[way.pool].get(cell) {
+            Some((watt, accelerator)) => supply + watt * way.watts + accelerator * way.accelerators,
+            None => supply,
+        }
+    }
+}
+
+/// From when to when a workload may run; without an end where it can't be done in time, is never delayed for supply, or may
+/// take longer than plans look.
+fn window(problem: &Problem, workload: &Workload) -> (Moment, Option<Moment>) {
+    let from = problem.starts_from(workload);
+    let by = workload.finish_by.filter(|by| *by - from >= workload.remaining);
+    (from, by.filter(|by| *by <= looks_until(problem, workload)))
+}
+
+/// Where cells begin and end: where a price or a cap changes, and at each hour; coarser where that is too many.
+fn edges(problem: &Problem, end: Moment) -> Vec<Moment> {
+    let now = problem.now;
+    let mut edges = vec![now, end];
+    let prices = problem.supplies.iter().flat_map(|supply| supply.price.changes_between(now, end));
+    let caps = problem.tree.iter().flat_map(|(_, domain)| domain.spec.cap.changes_between(now, end));
+    let changes: Vec<Moment> = prices.chain(caps).take(CELLS).collect();
+    if changes.len() < CELLS {
+        edges.extend(changes);
+    }
+    let most = i64::try_from(CELLS).unwrap_or(i64::MAX);
+    let grain = Seconds(GRAIN.0 * ((end - now).0 / GRAIN.0 / most + 1));
+    let mut at = now.floor(grain) + grain;
+    while at < end {
+        edges.push(at);
+        at = at + grain;
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// What is free for those that can be moved: of each domain's watts, then of each pool's accelerators.
+fn free(problem: &Problem, anyway: &[(PoolId, Load, Moment)], chains: &[Vec<(usize, f64)>]) -> Vec<Steps<i64>> {
+    let ledger = Ledger::idle(problem);
+    let mut free: Vec<Steps<i64>> = problem.tree.iter().map(|(id, _)| ledger.free_over_time(id).clone()).collect();
+    free.extend(problem.pools.iter().map(|pool| Steps::constant(i64::from(pool.accelerators))));
+    for (pool, load, until) in anyway {
+        let watts = watts_at_least(problem, *pool, *load);
+        for (domain, part) in &chains[pool.0] {
+            let there = (watts * part).floor() as i64;
+            free[*domain].update(problem.now, *until, |free| free.saturating_sub(there));
+        }
+        let accelerators = &mut free[problem.tree.len() + pool.0];
+        accelerators.update(problem.now, *until, |free| free - i64::from(load.accelerators));
+    }
+    free
+}
+
+/// What a load adds in its pool at least. Hosts in use are never more than the pool has, so where loads share them each is
+/// charged the smaller of its hosts and its part of all hosts by its accelerators: the sum of these is never above what is drawn.
+fn watts_at_least(problem: &Problem, pool: PoolId, load: Load) -> f64 {
+    let pool = problem.pool(pool);
+    let part = f64::from(load.accelerators) * f64::from(pool.nodes) / f64::from(pool.accelerators.max(1));
+    load.watts.0 as f64 + pool.host_extra.0 as f64 * part.min(f64::from(load.hosts))
+}
+
+fn offer(problem: &Problem, workload: &Workload) -> Offer {
+    let (from, by) = window(problem, workload);
+    let here = workload.running.map(|running| running.pool);
+    let ways = workload.choices.iter().filter(|choice| here.is_none_or(|pool| pool == choice.pool));
+    let ways = ways.map(|choice| Way {
+        pool: choice.pool.0,
+        paid: root_watts(problem, choice.pool, choice.load) as f64,
+        watts: watts_at_least(problem, choice.pool, choice.load),
+        accelerators: f64::from(choice.load.accelerators),
+    });
+    Offer { from, by, length: workload.remaining.0 as f64, is_divisible: workload.is_divisible(), ways: ways.collect() }
+}
