@@ -13,8 +13,8 @@ pub struct DomainLeases {
     pub drawn: Watts,
     /// Has every node in it, and in what it feeds, said what it draws of late?
     pub is_metered: bool,
-    /// What can be drawn under the limits that are set by now, by the word of those who set them; as its feed sees it.
-    pub enforced: Watts,
+    /// Could somebody in it use more than it is to have, and does nobody wait for what it is to have?
+    pub wants_more: bool,
     /// Nodes whose agents say nothing.
     pub silent: Vec<String>,
     /// Nodes in it.

@@ -67,8 +67,8 @@ pub struct Decided {
     pub facts: Facts,
     /// Is it under its cap, and how fast does it come there?
     pub barks: Barks,
-    /// What can be drawn in it at most by its children's word, with what others draw.
-    pub enforced: Watts,
+    /// Could a child use more than it was wished?
+    pub wants_more: bool,
     /// What the checker refuses of it: it is not to be written. Empty, or there is a fault in Heliotrope that must be told.
     pub faults: Vec<Fault<ChildKey>>,
 }
@@ -219,6 +219,7 @@ impl Books {
                 wishes(&pot, &claims, &full, &ceilings)
             }
         };
+        let wants_more = made.figures.iter().zip(&claims).any(|(figures, claim)| figures.watts < claim.most);
         let mut children = book.plain();
         let mut wished = made.figures.iter();
         for (child, kid) in children.values_mut().zip(book.children.values()) {
@@ -274,7 +275,7 @@ impl Books {
         }
         let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
         let shares = book.shares_written(&ledger, &allotted.ledger, told);
-        Decided { allotted, wishes: made, shares, facts, barks, enforced: drawn, faults }
+        Decided { allotted, wishes: made, shares, facts, barks, wants_more, faults }
     }
 }
 

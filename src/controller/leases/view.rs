@@ -90,7 +90,7 @@ pub fn view(books: &Books, at: usize, decided: &Decided, seen: &Seen<'_>, memory
         committed: book.before_losses(sum + facts.baseline),
         drawn,
         is_metered,
-        enforced: book.before_losses(decided.enforced),
+        wants_more: decided.wants_more && !decided.allotted.told.values().any(|told| matches!(told, Told::Waits(_))),
         silent,
         nodes: nodes.len(),
         waits: many.into_iter().chain(waits).chain(strays).collect(),

@@ -21,11 +21,12 @@ use crate::units::{Seconds, Watts};
 use std::fmt;
 
 /// What stays free below a target, in thousandths of it.
-const MARGIN_PERMILLE: u32 = 5;
+const MARGIN_PERMILLE: u32 = 10;
 /// An error of so many thousandths of the target is let be: each change is a new limit on every accelerator.
 const QUIET_PERMILLE: u32 = 2;
-/// From one raise to the next: leases are read, set and settled, and every node has said what it draws since (24 s at most).
-const RAISES: Seconds = Seconds(30);
+/// From one raise to the next: leases are written through two levels (5 s), read (8), settled (4), and every node has said what it
+/// draws since (24).
+const RAISES: Seconds = Seconds(45);
 /// From any change until less is allowed again: who is lowered says so at once.
 const LOWERS: Seconds = Seconds(15);
 
@@ -38,8 +39,8 @@ pub struct Metered {
     pub allowed: Watts,
     /// How long it is this figure.
     pub waited: Seconds,
-    /// What can be drawn under the limits that are set.
-    pub enforced: Watts,
+    /// Would somebody use more, and has everyone what it is to have by now?
+    pub wants_more: bool,
     /// What is drawn; none where a part of it is not known.
     pub drawn: Option<Watts>,
 }
@@ -65,14 +66,11 @@ impl Metered {
         let permille = |of: u32| Watts(self.target.0 * i64::from(of) / 1000);
         let error = self.target - permille(MARGIN_PERMILLE) - drawn;
         if error < Watts::ZERO && self.waited >= LOWERS {
-            // what is allowed beyond what is set takes nothing back
-            let allowed = self.allowed.min(self.enforced) + error;
-            return (allowed.max(self.target), Why::Above);
+            return ((self.allowed + error).max(self.target), Why::Above);
         }
-        if error > permille(QUIET_PERMILLE) && self.waited >= RAISES {
-            // more than that above what is set is of no use yet: the work does not take it
-            let allowed = (self.allowed + error).min(self.enforced + error);
-            return if allowed > self.allowed { (allowed, Why::Below) } else { (self.allowed, Why::Holds) };
+        // what nobody takes is not allowed: it would be drawn at once when work comes
+        if error > permille(QUIET_PERMILLE) && self.waited >= RAISES && self.wants_more {
+            return (self.allowed + error, Why::Below);
         }
         (self.allowed, Why::Holds)
     }
@@ -97,28 +95,28 @@ mod tests {
     const AT_FIRST: Metered = Metered {
         target: Watts(10_000),
         allowed: Watts(10_000),
-        waited: Seconds(30),
-        enforced: Watts(10_000),
+        waited: Seconds(45),
+        wants_more: true,
         drawn: Some(Watts(9000)),
     };
 
     #[test]
     fn limits_are_raised_by_what_is_free_and_lowered_by_what_is_too_much() {
-        assert_eq!(AT_FIRST.next(), (Watts(10_950), Why::Below));
-        let soon = Metered { waited: Seconds(29), ..AT_FIRST };
+        assert_eq!(AT_FIRST.next(), (Watts(10_900), Why::Below));
+        let soon = Metered { waited: Seconds(44), ..AT_FIRST };
         assert_eq!(soon.next(), (Watts(10_000), Why::Holds), "not settled yet");
-        let quiet = Metered { drawn: Some(Watts(9930)), allowed: Watts(10_900), enforced: Watts(10_900), ..AT_FIRST };
+        let quiet = Metered { drawn: Some(Watts(9885)), allowed: Watts(10_900), ..AT_FIRST };
         assert_eq!(quiet.next(), (Watts(10_900), Why::Holds));
         let above = Metered { drawn: Some(Watts(10_050)), waited: Seconds(15), ..quiet };
-        assert_eq!(above.next(), (Watts(10_800), Why::Above));
+        assert_eq!(above.next(), (Watts(10_750), Why::Above));
     }
 
     #[test]
     fn what_nobody_takes_is_not_allowed_for_ever() {
-        let idle = Metered { allowed: Watts(12_000), ..AT_FIRST };
-        assert_eq!(idle.next(), (Watts(12_000), Why::Holds), "10,000 are set, and 1,000 more may be");
-        let above = Metered { allowed: Watts(12_000), drawn: Some(Watts(9999)), ..AT_FIRST };
-        assert_eq!(above.next(), (Watts(10_000), Why::Above), "it counts from what is set, and not below the target");
+        let idle = Metered { wants_more: false, ..AT_FIRST };
+        assert_eq!(idle.next(), (Watts(10_000), Why::Holds));
+        let above = Metered { drawn: Some(Watts(9999)), ..AT_FIRST };
+        assert_eq!(above.next(), (Watts(10_000), Why::Above), "and never less than the target");
     }
 
     #[test]
@@ -136,13 +134,13 @@ mod tests {
             for _ in 0..400 {
                 let drawn = draws(allowed.0);
                 prop_assert!(drawn <= Watts(target));
-                let at = Metered { target: Watts(target), allowed, waited: Seconds(30), enforced: allowed, drawn: Some(drawn) };
+                let at = Metered { target: Watts(target), allowed, drawn: Some(drawn), ..AT_FIRST };
                 allowed = at.next().0;
             }
             let ends = draws(allowed.0);
-            let most = Watts(target - target * 8 / 1000);
+            let most = Watts(target - target * 13 / 1000);
             prop_assert!(ends >= most || slope < 10, "{ends} of {target}");
-            let at = Metered { target: Watts(target), allowed, waited: Seconds(30), enforced: allowed, drawn: Some(ends) };
+            let at = Metered { target: Watts(target), allowed, drawn: Some(ends), ..AT_FIRST };
             prop_assert!(at.next().0 == allowed || slope < 10, "nothing more to do");
         }
     }
