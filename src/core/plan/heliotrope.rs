@@ -39,8 +39,9 @@ impl Policy for Heliotrope {
             bound = Some(least);
             if let Some(other) = other {
                 let others = other.score();
-                // where there is no plan yet nothing changes
-                if if problem.previous.is_some() { others.beats(&score) } else { others < score } {
+                // where there is no plan yet nothing changes, and any gain is one
+                let is_better = if problem.previous.is_some() { others.beats(&score) } else { others < score };
+                if is_better {
                     (best, score) = (other, others);
                 }
             }
