@@ -14,7 +14,8 @@ use crate::caps::{behind_losses, correction_time};
 use crate::core::divide::{Claim, Scale, reboot_room};
 use crate::core::domain::DomainId;
 use crate::core::lease::{
-    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, allot, check, heard, spendable,
+    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, Told, allot, check, heard,
+    spendable,
 };
 use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
@@ -273,6 +274,7 @@ impl Books {
             let allowed = lease.figures.at(allotted.spendable);
             memory.holds(&key.name, kid.report.as_ref(), &entry.charged(), allowed, (seen.version, seen.now));
         }
+        memory.waits(&book.domain, allotted.told.values().any(|told| matches!(told, Told::Waits(_))));
         let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
         let shares = book.shares_written(&ledger, &allotted.ledger, told);
         Decided { allotted, wishes: made, shares, facts, barks, wants_more, faults }

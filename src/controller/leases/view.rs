@@ -13,14 +13,27 @@ use crate::units::Watts;
 /// Children that one allotment holds: a bound of its schema. Rows of at most 64 are written and read more quickly.
 const MOST_NODES: usize = 256;
 
-/// What is drawn in a domain and in all that it feeds, by the agents' word, as its feed sees it; and whether all of them have said so
-/// of late.
-fn drawn(books: &Books, book: &Book, seen: &Seen<'_>, memory: &Memory) -> (Watts, bool) {
+/// What is drawn in a domain and in all that it feeds, by the agents' word.
+struct Drawn {
+    /// As its feed sees it.
+    watts: Watts,
+    /// All of them have said so of late.
+    is_known: bool,
+    /// None of them waits for what it is to have.
+    is_settled: bool,
+}
+
+fn drawn(books: &Books, book: &Book, seen: &Seen<'_>, memory: &Memory) -> Drawn {
     let (mut sum, mut is_known) = (book.facts.baseline, true);
+    let mut is_settled = !memory.is_waiting(&book.domain);
     for key in book.children() {
         let below = books.list.iter().find(|book| key.kind == ChildKind::Domain && book.domain == key.name);
         let (watts, is_told) = match (key.kind, below) {
-            (ChildKind::Domain, Some(below)) => drawn(books, below, seen, memory),
+            (ChildKind::Domain, Some(below)) => {
+                let below = drawn(books, below, seen, memory);
+                is_settled &= below.is_settled;
+                (below.watts, below.is_known)
+            }
             // it is gone from here, or nothing is leased in it
             (ChildKind::Domain, None) => (Watts::ZERO, false),
             (ChildKind::Node, _) => {
@@ -31,7 +44,7 @@ fn drawn(books: &Books, book: &Book, seen: &Seen<'_>, memory: &Memory) -> (Watts
         };
         (sum, is_known) = (sum + watts, is_known && is_told);
     }
-    (book.before_losses(sum), is_known)
+    Drawn { watts: book.before_losses(sum), is_known, is_settled }
 }
 
 /// What is to be said of a domain.
@@ -50,7 +63,7 @@ pub fn view(books: &Books, at: usize, decided: &Decided, seen: &Seen<'_>, memory
         .filter(|key| !book.is_heard(key) || memory.silent_for(&key.name, seen.now) >= SILENT)
         .map(|key| key.name.clone())
         .collect();
-    let (drawn, is_metered) = drawn(books, book, seen, memory);
+    let drawn = drawn(books, book, seen, memory);
     let is_kept = book.mode == Mode::Keep;
     let waits = decided.allotted.told.iter().filter_map(|(key, told)| match told {
         Told::Waits(_) | Told::StaleRead { .. } | Told::NothingIsOffered => Some(format!("{key}: {told}")),
@@ -88,9 +101,9 @@ pub fn view(books: &Books, at: usize, decided: &Decided, seen: &Seen<'_>, memory
     });
     DomainLeases {
         committed: book.before_losses(sum + facts.baseline),
-        drawn,
-        is_metered,
-        wants_more: decided.wants_more && !decided.allotted.told.values().any(|told| matches!(told, Told::Waits(_))),
+        drawn: drawn.watts,
+        is_metered: drawn.is_known,
+        wants_more: decided.wants_more && drawn.is_settled,
         silent,
         nodes: nodes.len(),
         waits: many.into_iter().chain(waits).chain(strays).collect(),

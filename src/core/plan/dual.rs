@@ -27,6 +27,9 @@ const AHEAD: (f64, f64) = (1e-6, 0.05);
 /// The most that steps are lengthened, as long as they do good.
 const STRIDE: f64 = 50.0;
 
+/// The highest price. Where no plan keeps all deadlines none is high enough, and they would grow without end.
+const MOST: f64 = 1e15;
+
 /// A bound is given away by so much, for what is lost by rounding in its sums.
 const ROUNDING: f64 = 1e-9;
 
@@ -79,7 +82,8 @@ pub(super) fn search(market: &Market<'_>, aim: Option<f64>, enough: f64) -> Foun
         let ahead =
             aim.map_or(f64::INFINITY, |aim| aim - bound).clamp(bound.abs() * AHEAD.0, bound.abs() * AHEAD.1) + 1.0;
         let step = stride * ahead / square;
-        let next: Vec<f64> = best.iter().zip(&direction).map(|(price, over)| (price + step * over).max(0.0)).collect();
+        let next: Vec<f64> =
+            best.iter().zip(&direction).map(|(price, over)| (price + step * over).clamp(0.0, MOST)).collect();
         let (reached, used) = value(market, &market.prices(&next), &next);
         let newest = over(&used);
         let agrees: f64 = newest.iter().zip(&direction).map(|(a, b)| a * b).sum();
