@@ -129,7 +129,12 @@ impl<'a> Market<'a> {
                 cost += price as f64 * root_watts(problem, pool, load) as f64;
             }
         }
-        let scarce = free(problem, &anyway, &chains).into_iter().map(|free| {
+        let held = movable().filter_map(|workload| {
+            let pool = workload.running?.pool;
+            Some((pool, workload.load_in(pool)?))
+        });
+        let held: Vec<(PoolId, Load)> = held.collect();
+        let scarce = free(problem, &anyway, &held, &chains).into_iter().map(|free| {
             let mut place = free.place(edges[0]);
             let cells = edges.windows(2).map(|pair| {
                 let pieces = free.pieces_after(&mut place, pair[0], pair[1]);
@@ -210,8 +215,14 @@ fn edges(problem: &Problem, end: Moment) -> Vec<Moment> {
     edges
 }
 
-/// What is free for those that can be moved: of each domain's watts, then of each pool's accelerators.
-fn free(problem: &Problem, anyway: &[(PoolId, Load, Moment)], chains: &[Vec<(usize, f64)>]) -> Vec<Steps<i64>> {
+/// What is free for those that can be moved: of each domain's watts, then of each pool's accelerators. Where more than that runs
+/// (`held`) already, it may go on: no plan is refused for it, so no bound may count without it.
+fn free(
+    problem: &Problem,
+    anyway: &[(PoolId, Load, Moment)],
+    held: &[(PoolId, Load)],
+    chains: &[Vec<(usize, f64)>],
+) -> Vec<Steps<i64>> {
     let ledger = Ledger::idle(problem);
     let mut free: Vec<Steps<i64>> = problem.tree.iter().map(|(id, _)| ledger.free_over_time(id).clone()).collect();
     free.extend(problem.pools.iter().map(|pool| Steps::constant(i64::from(pool.accelerators))));
@@ -223,6 +234,19 @@ fn free(problem: &Problem, anyway: &[(PoolId, Load, Moment)], chains: &[Vec<(usi
         }
         let accelerators = &mut free[problem.tree.len() + pool.0];
         accelerators.update(problem.now, *until, |free| free - i64::from(load.accelerators));
+    }
+    let mut runs = vec![0; free.len()];
+    for (pool, load) in held {
+        let watts = watts_at_least(problem, *pool, *load);
+        for (domain, part) in &chains[pool.0] {
+            runs[*domain] += (watts * part).ceil() as i64;
+        }
+        runs[problem.tree.len() + pool.0] += i64::from(load.accelerators);
+    }
+    for (free, runs) in free.iter_mut().zip(runs) {
+        if free.at(problem.now) < runs {
+            free.update(problem.now, Moment::FAR_FUTURE, |free| free.max(runs));
+        }
     }
     free
 }
