@@ -252,9 +252,14 @@ impl CurtailmentEvent {
     #[must_use]
     pub fn limits_at(&self, now: Moment) -> Option<Watts> {
         let cap = self.cap()?;
-        let limits = self.status.as_ref().and_then(|status| status.limits.as_ref());
-        let limits = limits.filter(|limits| self.is_metered() && now < Moment(limits.until.0.as_second()));
-        Some(limits.map_or(cap, |limits| cap.max(Watts(limits.watts))))
+        Some(self.limits_in_force(now).map_or(cap, |limits| cap.max(Watts(limits.watts))))
+    }
+
+    /// What was said of the sum of limits, as far as it still counts; none for an event that does not count with what is drawn.
+    #[must_use]
+    pub fn limits_in_force(&self, now: Moment) -> Option<&CurtailmentLimits> {
+        let limits = self.status.as_ref()?.limits.as_ref()?;
+        (self.is_metered() && now < Moment(limits.until.0.as_second())).then_some(limits)
     }
 
     /// Does it count with what is drawn?

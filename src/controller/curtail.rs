@@ -25,8 +25,7 @@ pub fn limits(
 ) -> Option<(CurtailmentLimits, Why)> {
     let (leases, target) = (leases.filter(|_| event.is_metered() && event.is_in_force(now))?, event.cap()?);
     let moment = |time: &Time| Moment(time.0.as_second());
-    let before = event.status.as_ref().and_then(|status| status.limits.as_ref());
-    let before = before.filter(|limits| now < moment(&limits.until));
+    let before = event.limits_in_force(now);
     let allowed = before.map_or(target, |limits| Watts(limits.watts));
     let waited = now - before.map_or(event.begins(), |limits| moment(&limits.since));
     let drawn = leases.is_metered.then_some(leases.drawn);

@@ -87,6 +87,9 @@ impl Books {
     pub fn new(seen: &Seen<'_>, memory: &Memory) -> Self {
         let (works, mut curves) = (works(seen.snapshot), Curves::new(&seen.snapshot.profiles));
         let tree = &seen.site.tree;
+        let metered = |event: &&CurtailmentEvent| event.is_metered() && event.is_in_force(seen.snapshot.now);
+        let metered = seen.snapshot.events.iter().filter(metered).map(|event| event.spec.domain.as_str());
+        let metered: Vec<DomainId> = metered.filter_map(|name| tree.find(name)).collect();
         let mut books = Self::default();
         for (id, domain) in tree.iter() {
             let Some(object) = seen.snapshot.domain(&domain.spec.name) else { continue };
@@ -94,7 +97,8 @@ impl Books {
             if !is_kept && !seen.allotments.contains_key(&domain.spec.name) {
                 continue;
             }
-            books.list.push(book(seen, memory, object, id, is_kept, (&works, &mut curves)));
+            let is_metered = tree.chain(id).any(|above| metered.contains(&above));
+            books.list.push(book(seen, memory, object, id, (is_kept, is_metered), (&works, &mut curves)));
         }
         // from the leaves up: what a domain says of itself is a child's word to the one above
         for at in (0..books.list.len()).rev() {
@@ -392,7 +396,7 @@ fn book(
     memory: &Memory,
     object: &PowerDomain,
     id: DomainId,
-    is_kept: bool,
+    (is_kept, is_metered): (bool, bool),
     (works, curves): (&BTreeMap<&str, Vec<Pods<'_>>>, &mut Curves<'_>),
 ) -> Book {
     let (tree, spec) = (&seen.site.tree, &object.spec);
@@ -415,10 +419,6 @@ fn book(
     let cap = if is_kept { behind(domain.spec.cap.at(seen.snapshot.now)) } else { Watts(i64::MAX / 8) };
     let ahead = spec.ramp_down_watts_per_second.filter(|_| is_kept).map(Watts);
     let ahead = ahead.map_or(cap, |down| behind(ramp::ahead(&domain.spec.cap, down, seen.snapshot.now)));
-    let metered = |event: &&CurtailmentEvent| event.is_metered() && event.is_in_force(seen.snapshot.now);
-    let metered = seen.snapshot.events.iter().filter(metered).map(|event| event.spec.domain.as_str());
-    let metered: Vec<DomainId> = metered.filter_map(|name| tree.find(name)).collect();
-    let is_metered = std::iter::successors(Some(id), |id| tree.get(*id).parent).any(|id| metered.contains(&id));
     let lowest = spec.lowest_cap_watts.map_or(Watts(spec.cap_watts).percent(LOWEST_PERCENT), Watts);
     Book {
         parent: domain.parent.map(|parent| tree.get(parent).spec.name.clone()),

@@ -128,15 +128,9 @@ impl Figures {
         caps.sort_unstable_by(|a, b| b.cmp(a));
         caps.dedup();
         let floor = choose(self.floor, other.floor);
-        let rows: Vec<Row> = caps.into_iter().map(|cap| Row { cap, watts: at(cap) }).collect();
-        let ends = |row: &Row| row.watts <= floor; // no row below the first one of these says anything
-        let ends = rows.iter().position(ends).map_or(rows.len(), |last| last + 1);
-        Self {
-            watts: choose(self.watts, other.watts),
-            rows: rows[..ends].to_vec(),
-            floor,
-            safe: choose(self.safe, other.safe),
-        }
+        let mut rows: Vec<Row> = caps.into_iter().map(|cap| Row { cap, watts: at(cap) }).collect();
+        rows.truncate(telling(&rows, floor).len());
+        Self { watts: choose(self.watts, other.watts), rows, floor, safe: choose(self.safe, other.safe) }
     }
 
     /// Does nothing in here allow more than `other` does, at any cap?
@@ -164,9 +158,14 @@ impl Figures {
     /// The caps that it has rows for, down to the first at which it is at its floor: rows below that say nothing, and no sum
     /// waits for them.
     pub fn caps(&self) -> impl Iterator<Item = Watts> + '_ {
-        let above = self.rows.iter().take_while(|row| row.watts > self.floor).count();
-        self.rows.iter().take(above + 1).map(|row| row.cap)
+        telling(&self.rows, self.floor).iter().map(|row| row.cap)
     }
+}
+
+/// Rows down to the first at the floor: those below it say nothing.
+fn telling(rows: &[Row], floor: Watts) -> &[Row] {
+    let ends = rows.iter().position(|row| row.watts <= floor);
+    ends.map_or(rows, |last| &rows[..=last])
 }
 
 #[cfg(test)]

@@ -48,18 +48,30 @@ struct Chosen {
     taken: Vec<(usize, f64)>,
 }
 
+/// Of each offer: the cells in which it may run, each with its seconds there.
+type Windows = Vec<Vec<(usize, f64)>>;
+
+/// A cell of a window, its seconds there, and what one of them costs.
+#[derive(Debug, Clone, Copy)]
+struct Priced {
+    cell: usize,
+    seconds: f64,
+    unit: f64,
+}
+
 /// The best prices that are found. `aim` is what a plan costs that is known; the search ends once the bound is `enough`.
 pub(super) fn search(market: &Market<'_>, aim: Option<f64>, enough: f64) -> Found {
     let cells = market.cells();
     let size = market.scarce.len() * cells;
+    let windows: Windows = market.offers.iter().map(|offer| window(market, offer)).collect();
     let mut best = vec![0.0; size];
-    let (mut bound, used) = value(market, &market.prices(&best), &best);
+    let (mut bound, used) = value(market, &windows, &market.prices(&best), &best);
     let is_over = |used: &[f64]| used.iter().zip(free(market)).any(|(used, free)| *used > free);
     if bound >= enough || !is_over(&used) {
         return found(market, &best, bound);
     }
     let mut mean = used;
-    let looks: usize = market.offers.iter().map(|offer| offer.ways.len() * window(market, offer).len()).sum();
+    let looks: usize = market.offers.iter().zip(&windows).map(|(offer, window)| offer.ways.len() * window.len()).sum();
     let rounds = (LOOKS / looks.max(1)).clamp(ROUNDS.1, ROUNDS.0);
     let (mut stride, mut bad) = (0.5, 0);
     for _ in 0..rounds {
@@ -84,7 +96,7 @@ pub(super) fn search(market: &Market<'_>, aim: Option<f64>, enough: f64) -> Foun
         let step = stride * ahead / square;
         let next: Vec<f64> =
             best.iter().zip(&direction).map(|(price, over)| (price + step * over).clamp(0.0, MOST)).collect();
-        let (reached, used) = value(market, &market.prices(&next), &next);
+        let (reached, used) = value(market, &windows, &market.prices(&next), &next);
         let newest = over(&used);
         let agrees: f64 = newest.iter().zip(&direction).map(|(a, b)| a * b).sum();
         let part = newest_part(&newest, &direction);
@@ -132,10 +144,11 @@ fn free<'a>(market: &'a Market<'_>) -> impl Iterator<Item = f64> + 'a {
 }
 
 /// The bound that prices give, and what is used in each cell by what each workload chooses under them: means over the cell.
-fn value(market: &Market<'_>, prices: &Prices, scarce: &[f64]) -> (f64, Vec<f64>) {
+fn value(market: &Market<'_>, windows: &Windows, prices: &Prices, scarce: &[f64]) -> (f64, Vec<f64>) {
     let cells = market.cells();
+    let each = market.offers.par_iter().zip(windows).enumerate();
     let chosen: Vec<Chosen> =
-        market.offers.par_iter().enumerate().map(|(i, offer)| choose(market, prices, offer, i)).collect();
+        each.map(|(i, (offer, window))| choose(market, prices, (offer, window.as_slice()), i)).collect();
     let mut used = vec![0.0; scarce.len()];
     let mut bound = market.anyway;
     let domains = market.problem.tree.len();
@@ -158,15 +171,19 @@ fn value(market: &Market<'_>, prices: &Prices, scarce: &[f64]) -> (f64, Vec<f64>
 
 /// The best place of one workload under prices; exact, but for what a shortest run and a restart would add.
 /// Of pools that cost the same each begins with another (`turn`): else all would crowd into one, and then into the next.
-fn choose(market: &Market<'_>, prices: &Prices, offer: &Offer, turn: usize) -> Chosen {
+fn choose(market: &Market<'_>, prices: &Prices, (offer, window): (&Offer, &[(usize, f64)]), turn: usize) -> Chosen {
     let nothing = Chosen { cost: 0.0, way: None, taken: Vec::new() };
-    let window = window(market, offer);
     let ways = offer.ways.iter().cycle().skip(turn % offer.ways.len().max(1)).take(offer.ways.len());
     let each = ways.map(|way| {
-        let (cost, taken) = match offer.is_divisible {
-            true => cheapest(market, prices, offer, *way, &window),
-            false => in_one_piece(market, prices, offer, *way, &window),
+        let priced = |(cell, seconds): &(usize, f64)| Priced {
+            cell: *cell,
+            seconds: *seconds,
+            unit: market.unit(*way, prices, *cell),
         };
+        let cells: Vec<Priced> = window.iter().map(priced).collect();
+        let in_one = || in_one_piece(&cells, offer.length, market.wait);
+        let (cost, taken) =
+            (!offer.is_divisible).then(in_one).flatten().unwrap_or_else(|| cheapest(&cells, offer.length));
         Chosen { cost, way: Some(*way), taken }
     });
     each.min_by(|a, b| a.cost.total_cmp(&b.cost)).unwrap_or(nothing)
@@ -193,18 +210,11 @@ fn window(market: &Market<'_>, offer: &Offer) -> Vec<(usize, f64)> {
 }
 
 /// The cheapest seconds of a window.
-fn cheapest(
-    market: &Market<'_>,
-    prices: &Prices,
-    offer: &Offer,
-    way: Way,
-    window: &[(usize, f64)],
-) -> (f64, Vec<(usize, f64)>) {
-    let mut cells: Vec<(f64, usize, f64)> =
-        window.iter().map(|(cell, seconds)| (market.unit(way, prices, *cell), *cell, *seconds)).collect();
-    cells.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let (mut left, mut cost, mut taken) = (offer.length, 0.0, Vec::new());
-    for (unit, cell, seconds) in cells {
+fn cheapest(cells: &[Priced], length: f64) -> (f64, Vec<(usize, f64)>) {
+    let mut cells = cells.to_vec();
+    cells.sort_unstable_by(|a, b| a.unit.total_cmp(&b.unit).then(a.cell.cmp(&b.cell)));
+    let (mut left, mut cost, mut taken) = (length, 0.0, Vec::new());
+    for Priced { cell, seconds, unit } in cells {
         if left <= 0.0 {
             break;
         }
@@ -217,36 +227,29 @@ fn cheapest(
 }
 
 /// The cheapest run of a window: its cost over its start is piecewise linear, so the least lies at an edge of its start or its end.
-fn in_one_piece(
-    market: &Market<'_>,
-    prices: &Prices,
-    offer: &Offer,
-    way: Way,
-    window: &[(usize, f64)],
-) -> (f64, Vec<(usize, f64)>) {
+/// None where it does not fit.
+fn in_one_piece(cells: &[Priced], length: f64, wait: f64) -> Option<(f64, Vec<(usize, f64)>)> {
     // where each cell begins, in seconds of the window, and what lies before it
-    let mut before: Vec<(f64, f64)> = Vec::with_capacity(window.len() + 1);
-    let (mut at, mut sum) = (0.0, 0.0);
-    let units: Vec<f64> = window.iter().map(|(cell, _)| market.unit(way, prices, *cell)).collect();
-    for ((_, seconds), unit) in window.iter().zip(&units) {
-        before.push((at, sum));
-        at += seconds;
-        sum += unit * seconds;
+    let mut before: Vec<(f64, f64)> = Vec::with_capacity(cells.len());
+    let (mut end, mut sum) = (0.0, 0.0);
+    for cell in cells {
+        before.push((end, sum));
+        end += cell.seconds;
+        sum += cell.unit * cell.seconds;
     }
-    let end = at;
     let until = |at: f64| {
         let i = before.partition_point(|(begins, _)| *begins <= at).saturating_sub(1);
-        before[i].1 + units[i] * (at - before[i].0)
+        before[i].1 + cells[i].unit * (at - before[i].0)
     };
     let edges = before.iter().map(|(begins, _)| *begins).chain([end]);
-    let starts = edges.flat_map(|edge| [edge, edge - offer.length]);
-    let starts = starts.filter(|start| *start >= 0.0 && *start + offer.length <= end);
-    let cost = |start: f64| until(start + offer.length) - until(start) + market.wait * start;
+    let starts = edges.flat_map(|edge| [edge, edge - length]);
+    let starts = starts.filter(|start| *start >= 0.0 && *start + length <= end);
+    let cost = |start: f64| until(start + length) - until(start) + wait * start;
     let best = starts.map(|start| (cost(start), start)).min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let Some((cost, start)) = best else { return cheapest(market, prices, offer, way, window) };
-    let taken = before.iter().zip(window).filter_map(|((begins, _), (cell, seconds))| {
-        let inside = (start + offer.length).min(begins + seconds) - start.max(*begins);
-        (inside > 0.0).then_some((*cell, inside))
+    let (cost, start) = best?;
+    let taken = before.iter().zip(cells).filter_map(|((begins, _), cell)| {
+        let inside = (start + length).min(begins + cell.seconds) - start.max(*begins);
+        (inside > 0.0).then_some((cell.cell, inside))
     });
-    (cost, taken.collect())
+    Some((cost, taken.collect()))
 }

@@ -226,22 +226,22 @@ fn free(
     let ledger = Ledger::idle(problem);
     let mut free: Vec<Steps<i64>> = problem.tree.iter().map(|(id, _)| ledger.free_over_time(id).clone()).collect();
     free.extend(problem.pools.iter().map(|pool| Steps::constant(i64::from(pool.accelerators))));
+    // of each thing that a load uses, how much
+    let uses = |pool: PoolId, load: Load| {
+        let watts = watts_at_least(problem, pool, load);
+        let domains = chains[pool.0].iter().map(move |(domain, part)| (*domain, watts * part));
+        domains.chain([(problem.tree.len() + pool.0, f64::from(load.accelerators))])
+    };
     for (pool, load, until) in anyway {
-        let watts = watts_at_least(problem, *pool, *load);
-        for (domain, part) in &chains[pool.0] {
-            let there = (watts * part).floor() as i64;
-            free[*domain].update(problem.now, *until, |free| free.saturating_sub(there));
+        for (thing, used) in uses(*pool, *load) {
+            free[thing].update(problem.now, *until, |free| free.saturating_sub(used.floor() as i64));
         }
-        let accelerators = &mut free[problem.tree.len() + pool.0];
-        accelerators.update(problem.now, *until, |free| free - i64::from(load.accelerators));
     }
     let mut runs = vec![0; free.len()];
     for (pool, load) in held {
-        let watts = watts_at_least(problem, *pool, *load);
-        for (domain, part) in &chains[pool.0] {
-            runs[*domain] += (watts * part).ceil() as i64;
+        for (thing, used) in uses(*pool, *load) {
+            runs[thing] += used.ceil() as i64;
         }
-        runs[problem.tree.len() + pool.0] += i64::from(load.accelerators);
     }
     for (free, runs) in free.iter_mut().zip(runs) {
         if free.at(problem.now) < runs {

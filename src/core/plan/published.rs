@@ -8,6 +8,7 @@
 
 use super::draft::Draft;
 use super::place::{self, Placement, Room};
+use super::seconds::join;
 use super::{Policy, PoolChoice, PowerPlan, Problem, Run, Why, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
@@ -195,15 +196,6 @@ fn cheapest_seconds(price: &Steps<i64>, now: Moment, length: Seconds, wait: Seco
     let mut spans = Vec::new();
     taken.into_iter().for_each(|span| join(&mut spans, span));
     spans
-}
-
-/// Puts a span behind the others, as one with the last where it begins at its end.
-fn join(spans: &mut Vec<(Moment, Moment)>, (start, end): (Moment, Moment)) {
-    match spans.last_mut() {
-        _ if end <= start => {}
-        Some(last) if last.1 == start => last.1 = end,
-        _ => spans.push((start, end)),
-    }
 }
 
 #[cfg(test)]

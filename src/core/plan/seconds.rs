@@ -136,12 +136,18 @@ fn fill(marked: &[(Piece, Mark)], length: Seconds) -> Option<Found> {
     taken.sort_unstable_by_key(|piece| piece.start);
     let mut runs: Vec<(Moment, Moment)> = Vec::new();
     for piece in &taken {
-        match runs.last_mut() {
-            Some(last) if last.1 == piece.start => last.1 = piece.end,
-            _ => runs.push((piece.start, piece.end)),
-        }
+        join(&mut runs, (piece.start, piece.end));
     }
     Some((runs, taken.iter().map(Piece::cost).sum()))
+}
+
+/// Puts a span behind the others, as one with the last where it begins at its end.
+pub(super) fn join(spans: &mut Vec<(Moment, Moment)>, (start, end): (Moment, Moment)) {
+    match spans.last_mut() {
+        _ if end <= start => {}
+        Some(last) if last.1 == start => last.1 = end,
+        _ => spans.push((start, end)),
+    }
 }
 
 /// The cheapest run of a length around a shorter one, within the span that this lies in.
