@@ -32,6 +32,8 @@ pub struct Setting {
 pub const CORRECTION: i64 = 30;
 /// Seconds at full power before it begins.
 const BEFORE: i64 = 300;
+/// Seconds after its end in which it may draw more than before: work that was held back comes at once.
+const AFTER: i64 = 600;
 /// A speed this far below a floor is not called broken: a limit is set in whole watts, half a point each.
 const TOLERANCE: f64 = 0.005;
 /// Minutes of the trial before it was slowed: of these the median is its baseline.
@@ -55,6 +57,8 @@ pub struct Held {
     pub share_of_lp: f64,
     /// Flexibility floors below which a workload was on average, though the optimum keeps them.
     pub floors_broken: usize,
+    /// How far the highest minute after its end is above the mean before it, in hundredths of that.
+    pub rebound_percent: f64,
     /// Each workload's mean speed.
     pub speeds: Vec<f64>,
     /// The draw of each second, for the picture.
@@ -160,9 +164,9 @@ fn hold(
     let mut recent: VecDeque<f64> = VecDeque::new();
     let mut drawn = Vec::new();
     let mut sums = vec![0.0; jobs.len()];
-    for second in -BEFORE..seconds {
+    for second in -BEFORE..seconds + AFTER {
         let metered = (recent.len() == 7).then(|| recent.iter().take(5).sum::<f64>() / 5.0);
-        let (target, by_server) = ((second >= 0).then_some(target), plant.by_server());
+        let (target, by_server) = ((0..seconds).contains(&second).then_some(target), plant.by_server());
         let view = View { second, target, metered, by_server: &by_server, jobs, servers: &servers, fixed: 0.0 };
         let set = policy.act(&view)?;
         let watts = plant.step(&set);
@@ -171,13 +175,16 @@ fn hold(
             recent.pop_front();
         }
         drawn.push(watts);
-        if second >= CORRECTION {
+        if (CORRECTION..seconds).contains(&second) {
             for (sum, speed) in sums.iter_mut().zip(plant.speeds()) {
                 *sum += speed;
             }
         }
     }
-    let held = &drawn[BEFORE as usize..];
+    let (before, held) = drawn.split_at(BEFORE as usize);
+    let (held, released) = held.split_at(seconds as usize);
+    let highest = released.windows(60).map(mean).fold(0.0, f64::max);
+    let rebound_percent = (highest / mean(before) - 1.0) * 100.0;
     let after = &held[CORRECTION as usize..];
     let count = after.len() as f64;
     let speeds: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
@@ -194,6 +201,7 @@ fn hold(
         weighted_performance: performance,
         share_of_lp: performance / lp.0,
         floors_broken: jobs.iter().zip(&speeds).zip(lp.1).filter(|pair| is_broken(*pair)).count(),
+        rebound_percent,
         speeds,
         drawn,
     })
@@ -208,10 +216,10 @@ fn fleet(jobs: &[Job], baseline: f64, seed: u64) -> Result<Fleet, String> {
         servers,
         profiles,
         cap: Watts(cap),
-        lowest: Watts((baseline * 0.4) as i64),
+        lowest: Watts((baseline * 0.3) as i64),
         // only accelerators were metered
         host: Watts(0),
-        overshoot: 0,
+        overshoot: data::OVERSHOOT,
         seed,
     };
     let mut fleet = Fleet::new(&spec)?;
@@ -227,8 +235,8 @@ fn event(jobs: &[Job], percent: u32, seconds: i64, seed: u64) -> Result<Event, S
     let best = lp::best(jobs, target)?;
     let performance = lp::weighted(jobs, &best);
     let mut policies: Vec<Box<dyn Policy>> = vec![
-        Box::new(Ours::new(fleet(jobs, baseline, seed)?, Measure::Draw)),
-        Box::new(Ours::new(fleet(jobs, baseline, seed)?, Measure::Limits)),
+        Box::new(Ours::new(fleet(jobs, baseline, seed)?, Measure::Draw, seconds)),
+        Box::new(Ours::new(fleet(jobs, baseline, seed)?, Measure::Limits, seconds)),
         Box::new(Uniform),
         Box::new(DvfsFair),
         Box::new(PauseGreedy),
@@ -265,7 +273,10 @@ pub fn run(setting: &Setting) -> Result<E3, String> {
     let free = vec![crate::plant::Set { limit: 400.0, paused: false }; quiet.servers.len()];
     let seconds: Vec<f64> = (0..TRIAL_BEFORE * 60).map(|_| quiet.step(&free)).collect();
     let by_minute: Vec<f64> = seconds.chunks(60).map(mean).collect();
-    let held = phoenix.policies.first().map_or(&[][..], |held| &held.drawn[BEFORE as usize + 60..]);
+    let held = phoenix
+        .policies
+        .first()
+        .map_or(&[][..], |held| &held.drawn[BEFORE as usize + 60..BEFORE as usize + setting.hold as usize]);
     let held: Vec<f64> = held.chunks(60).map(mean).collect();
     Ok(E3 {
         accelerators: jobs.iter().map(|job| job.gpus).sum(),

@@ -110,7 +110,7 @@ fn picture_of_e3(found: &e3::E3) -> String {
     let mut lines: Vec<Line> = lines
         .map(|(held, colour)| Line { name: held.policy.clone(), points: minutes(&held.drawn), colour, dashed: false })
         .collect();
-    let end = event.policies.first().map_or(0.0, |held| held.drawn.len() as f64 / 60.0 - 5.0);
+    let end = event.policies.first().map_or(0.0, |held| held.drawn.len() as f64 / 60.0 - 15.0);
     let target = event.target_watts / 1000.0;
     lines.push(Line {
         name: "target".into(),

@@ -66,14 +66,15 @@ fn limit_for(job: &Job, speed: f64) -> f64 {
 pub struct Ours {
     fleet: Fleet,
     measure: Measure,
+    lasts: i64,
     ordered: bool,
 }
 
 impl Ours {
-    /// A fleet that has its leases already, and what the order that comes counts with.
+    /// A fleet that has its leases already, what the order that comes counts with, and how many seconds it lasts.
     #[must_use]
-    pub fn new(fleet: Fleet, measure: Measure) -> Self {
-        Self { fleet, measure, ordered: false }
+    pub fn new(fleet: Fleet, measure: Measure, lasts: i64) -> Self {
+        Self { fleet, measure, lasts, ordered: false }
     }
 }
 
@@ -88,7 +89,7 @@ impl Policy for Ours {
     fn act(&mut self, view: &View<'_>) -> Result<Vec<Set>, String> {
         self.fleet.meter(view.by_server);
         if let Some(target) = view.target.filter(|_| !self.ordered) {
-            self.fleet.order(Watts(target as i64), 100_000, self.measure)?;
+            self.fleet.order(Watts(target as i64), self.lasts, self.measure)?;
             self.ordered = true;
         }
         self.fleet.step()?;

@@ -29,18 +29,19 @@ fn verdict(is_met: bool) -> &'static str {
 }
 
 fn table(event: &Event) -> String {
-    let mut text = "| policy | s above target, after 30 s | s to target | over-curtailed, % of baseline | weighted performance | share of the LP | floors broken |\n|---|---|---|---|---|---|---|\n".to_owned();
+    let mut text = "| policy | s above target, after 30 s | s to target | over-curtailed, % of baseline | weighted performance | share of the LP | floors broken | highest minute after it, % above before |\n|---|---|---|---|---|---|---|---|\n".to_owned();
     for held in &event.policies {
         let reached = held.seconds_to_target.map_or("never".to_owned(), |seconds| seconds.to_string());
         let _ = writeln!(
             text,
-            "| {} | {} | {reached} | {:.2} | {:.4} | {:.2} % | {} |",
+            "| {} | {} | {reached} | {:.2} | {:.4} | {:.2} % | {} | {:+.1} |",
             held.policy,
             held.seconds_above,
             held.over_curtailment_percent,
             held.weighted_performance,
             held.share_of_lp * 100.0,
-            held.floors_broken
+            held.floors_broken,
+            held.rebound_percent
         );
     }
     text
@@ -130,7 +131,7 @@ pub fn e3(found: &E3) -> String {
     text += &table(&found.phoenix);
     let _ = writeln!(
         text,
-        "| the trial, measured | – | – | {:.2} | {:.4} | {:.2} % | – |\n",
+        "| the trial, measured | – | – | {:.2} | {:.4} | {:.2} % | – | – |\n",
         found.trial.over_curtailment_percent,
         found.trial.weighted_performance,
         100.0 * found.trial.weighted_performance / found.phoenix.lp_performance

@@ -29,7 +29,8 @@ pub fn limits(
     let allowed = before.map_or(target, |limits| Watts(limits.watts));
     let waited = now - before.map_or(event.begins(), |limits| moment(&limits.since));
     let drawn = leases.is_metered.then_some(leases.drawn);
-    let (next, why) = Metered { target, allowed, waited, wants_more: leases.wants_more, drawn }.next();
+    let DomainLeases { loose, rising, wants_more, .. } = *leases;
+    let (next, why) = Metered { target, allowed, waited, wants_more, drawn, loose, rising }.next();
     let time = |moment: Moment| jiff::Timestamp::from_second(moment.0).ok().map(Time);
     match before.filter(|_| next == allowed) {
         // written anew at half of its life

@@ -11,9 +11,13 @@ pub struct DomainLeases {
     pub committed: Watts,
     /// What its nodes draw by their agents' word, hosts at their highest, with the baseline.
     pub drawn: Watts,
+    /// What of that no limit holds: of those at their highest or lowest, or who take far less than they have.
+    pub loose: Watts,
+    /// What its nodes are to have above what they have taken yet.
+    pub rising: Watts,
     /// Has every node in it, and in what it feeds, said what it draws of late?
     pub is_metered: bool,
-    /// Could somebody in it use more than it is to have, and does nobody wait for what it is to have?
+    /// Could somebody in it use more than it is to have?
     pub wants_more: bool,
     /// Nodes whose agents say nothing.
     pub silent: Vec<String>,

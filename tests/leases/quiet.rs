@@ -81,7 +81,8 @@ fn watts_go_where_they_do_the_most_work() {
     world.run(60, &mut chance);
     let [serving, one, other, strict] = limits(&world)[..] else { panic!("four nodes") };
     assert!((182..=186).contains(&serving), "it may be 10 % slower: {:?}", limits(&world));
-    assert!(one == other && one < 200, "they tolerate to be half as fast: {:?}", limits(&world));
+    // a watt of a node is an eighth of one of its limits
+    assert!((one - other).abs() <= 1 && one < 200, "they tolerate to be half as fast: {:?}", limits(&world));
     assert!(strict > one + 100, "it does not: {:?}", limits(&world));
     assert!(world.drawn()["row-a"] >= Watts(10_650), "and every watt is used: {}", world.tell());
 }

@@ -14,8 +14,7 @@ use crate::caps::{behind_losses, correction_time};
 use crate::core::divide::{Claim, Scale, reboot_room};
 use crate::core::domain::DomainId;
 use crate::core::lease::{
-    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, Told, allot, check, heard,
-    spendable,
+    Above, Allotted, Cap, Child, Facts, Fault, Figures, Lease, Ledger, Report, Rules, allot, check, heard, spendable,
 };
 use crate::units::{Millis, Watts};
 use std::collections::BTreeMap;
@@ -278,11 +277,17 @@ impl Books {
             let allowed = lease.figures.at(allotted.spendable);
             memory.holds(&key.name, kid.report.as_ref(), &entry.charged(), allowed, (seen.version, seen.now));
         }
-        memory.waits(&book.domain, allotted.told.values().any(|told| matches!(told, Told::Waits(_))));
+        memory.owes(&book.domain, children.iter().map(|(key, child)| owed(&allotted.ledger, key, child)).sum());
         let faults = if allotted.changed { check(&ledger, &allotted.ledger, &facts, &children) } else { Vec::new() };
         let shares = book.shares_written(&ledger, &allotted.ledger, told);
         Decided { allotted, wishes: made, shares, facts, barks, wants_more, faults }
     }
+}
+
+/// What a child is to have above what it is leased.
+fn owed(ledger: &Ledger<ChildKey>, key: &ChildKey, child: &Child) -> Watts {
+    let lease = ledger.entries.get(key).and_then(|entry| entry.lease.as_ref());
+    lease.map_or(Watts::ZERO, |lease| (child.wish.watts - lease.figures.watts).max(Watts::ZERO))
 }
 
 impl Book {
@@ -323,6 +328,11 @@ impl Book {
         let mut keys: Vec<(&ChildKey, &Kid)> = self.children.iter().collect();
         keys.sort_by_key(|(_, kid)| std::cmp::Reverse((kid.claim.most - kid.claim.floor).0));
         keys.into_iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The children.
+    pub(super) fn kids(&self) -> impl Iterator<Item = (&ChildKey, &Kid)> {
+        self.children.iter()
     }
 
     /// The children's names.

@@ -8,7 +8,7 @@ use crate::api::NodePower;
 use crate::core::divide::Claim;
 use crate::core::lease::{Beat, Figures, Report};
 use crate::units::{Millis, Watts};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Who was heard since the loop began to listen, and what the store was like.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +26,8 @@ pub struct Memory {
     holds: BTreeMap<String, Holds>,
     /// By node: a raise that waits.
     steady: BTreeMap<String, Steady>,
-    /// Domains in which somebody waits for what it is to have.
-    waiting: BTreeSet<String>,
+    /// By domain: what its children are to have above what they are leased.
+    owed: BTreeMap<String, Watts>,
 }
 
 /// What a node may hold by all that it said and was allowed.
@@ -133,26 +133,22 @@ impl Memory {
         self.ledgers.insert(domain.to_owned(), (uid.to_owned(), sequence));
     }
 
-    /// Somebody in a domain waits for what it is to have, or nobody does.
-    pub fn waits(&mut self, domain: &str, somebody: bool) {
-        if somebody {
-            self.waiting.insert(domain.to_owned());
-        } else {
-            self.waiting.remove(domain);
-        }
+    /// The children of a domain are to have so much more than they are leased.
+    pub fn owes(&mut self, domain: &str, watts: Watts) {
+        self.owed.insert(domain.to_owned(), watts);
     }
 
-    /// Did somebody in a domain wait when it was last decided?
+    /// What the children of a domain were to have above what they are leased, when it was last decided.
     #[must_use]
-    pub fn is_waiting(&self, domain: &str) -> bool {
-        self.waiting.contains(domain)
+    pub fn owed(&self, domain: &str) -> Watts {
+        self.owed.get(domain).copied().unwrap_or_default()
     }
 
     /// A ledger was taken away, since all of it was released.
     pub fn released(&mut self, domain: &str) {
         self.ledgers.remove(domain);
         self.raised.remove(domain);
-        self.waiting.remove(domain);
+        self.owed.remove(domain);
     }
 
     /// Nobody counts as heard until a new report comes.

@@ -13,38 +13,64 @@ use crate::units::Watts;
 /// Children that one allotment holds: a bound of its schema. Rows of at most 64 are written and read more quickly.
 const MOST_NODES: usize = 256;
 
-/// What is drawn in a domain and in all that it feeds, by the agents' word.
+/// What draws less than so many hundredths of its limit is held by its work, and not by its limit.
+const HELD_PERCENT: u32 = 80;
+
+/// What is drawn in a domain and in all that it feeds, by the agents' word. All watts are as its feed sees them.
 struct Drawn {
-    /// As its feed sees it.
     watts: Watts,
+    /// What of it no limit holds: of those at their highest or lowest, or who take far less than they have.
+    loose: Watts,
+    /// What nodes are to have above what they have taken yet.
+    rising: Watts,
     /// All of them have said so of late.
     is_known: bool,
-    /// None of them waits for what it is to have.
-    is_settled: bool,
+}
+
+impl Drawn {
+    fn nothing() -> Self {
+        let zero = Watts::ZERO;
+        Self { watts: zero, loose: zero, rising: zero, is_known: true }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.watts += other.watts;
+        self.loose += other.loose;
+        self.rising += other.rising;
+        self.is_known &= other.is_known;
+    }
 }
 
 fn drawn(books: &Books, book: &Book, seen: &Seen<'_>, memory: &Memory) -> Drawn {
-    let (mut sum, mut is_known) = (book.facts.baseline, true);
-    let mut is_settled = !memory.is_waiting(&book.domain);
-    for key in book.children() {
+    let (watts, rising) = (book.facts.baseline, memory.owed(&book.domain));
+    let mut sum = Drawn { watts, rising, ..Drawn::nothing() };
+    for (key, kid) in book.kids() {
         let below = books.list.iter().find(|book| key.kind == ChildKind::Domain && book.domain == key.name);
-        let (watts, is_told) = match (key.kind, below) {
-            (ChildKind::Domain, Some(below)) => {
-                let below = drawn(books, below, seen, memory);
-                is_settled &= below.is_settled;
-                (below.watts, below.is_known)
-            }
+        let child = match (key.kind, below) {
+            (ChildKind::Domain, Some(below)) => drawn(books, below, seen, memory),
             // it is gone from here, or nothing is leased in it
-            (ChildKind::Domain, None) => (Watts::ZERO, false),
+            (ChildKind::Domain, None) => Drawn { is_known: false, ..Drawn::nothing() },
             (ChildKind::Node, _) => {
                 let status = seen.powers.get(&key.name).and_then(|power| power.status.as_ref());
-                let is_told = book.is_heard(key) && memory.silent_for(&key.name, seen.now) < SILENT;
-                (status.map_or(Watts::ZERO, |status| Watts(status.draw_watts)), is_told)
+                let (watts, enforced) = status
+                    .map_or((Watts::ZERO, Watts::ZERO), |said| (Watts(said.draw_watts), Watts(said.enforced_watts)));
+                let lease = seen.allotments.get(&book.domain).and_then(|spec| spec.child(key)?.lease.as_ref());
+                let leased = lease.map_or(enforced, |lease| Watts(lease.figures.watts));
+                // at its lowest limit hardware passes it, at its highest nothing is held
+                let is_between = kid.claim.floor < enforced && enforced < kid.claim.most;
+                let is_held = is_between && watts >= enforced.percent(HELD_PERCENT);
+                Drawn {
+                    watts,
+                    loose: if is_held { Watts::ZERO } else { watts },
+                    rising: (leased - enforced).max(Watts::ZERO),
+                    is_known: book.is_heard(key) && memory.silent_for(&key.name, seen.now) < SILENT,
+                }
             }
         };
-        (sum, is_known) = (sum + watts, is_known && is_told);
+        sum.add(&child);
     }
-    Drawn { watts: book.before_losses(sum), is_known, is_settled }
+    let before = |watts: Watts| book.before_losses(watts);
+    Drawn { watts: before(sum.watts), loose: before(sum.loose), rising: before(sum.rising), ..sum }
 }
 
 /// What is to be said of a domain.
@@ -102,8 +128,10 @@ pub fn view(books: &Books, at: usize, decided: &Decided, seen: &Seen<'_>, memory
     DomainLeases {
         committed: book.before_losses(sum + facts.baseline),
         drawn: drawn.watts,
+        loose: drawn.loose,
+        rising: drawn.rising,
         is_metered: drawn.is_known,
-        wants_more: decided.wants_more && drawn.is_settled,
+        wants_more: decided.wants_more,
         silent,
         nodes: nodes.len(),
         waits: many.into_iter().chain(waits).chain(strays).collect(),

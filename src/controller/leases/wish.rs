@@ -65,7 +65,8 @@ pub fn wishes(pot: &Pot, claims: &[Claim], full: &[Claim], ceilings: &[Watts]) -
     let mut caps: Vec<Watts> = GRID.iter().map(|percent| pot.full.percent(*percent)).collect();
     // A row of which much is idle may be leased less than its lowest cap. Where not even the safe limits fit, rows end where they do.
     let last = pot.lowest.min(pot.spendable).max(drawn(&least));
-    caps.push(last);
+    // what is in force is no chord between two others
+    caps.extend([last, pot.spendable]);
     // where everyone has what it was granted, and where nobody can use more: between two rows it is linear
     let all_at = |watts: fn(&Claim) -> Watts| drawn(&claims.iter().map(watts).collect::<Vec<_>>());
     caps.extend([all_at(|claim| claim.need), all_at(|claim| claim.most)]);
@@ -120,6 +121,25 @@ mod tests {
         assert_eq!(made.figures[2].at(Watts(19_000)), Watts(3600), "an idle node has its floor");
         assert_eq!(made.safe_sum, Watts(12_000));
         assert_eq!(made.reachable, Some(Watts(12_000)));
+    }
+
+    #[test]
+    fn at_the_cap_in_force_a_row_says_what_is_leased() {
+        // all of the first one's bend is worth more than any of the second's, and a chord over it would give to both
+        let steep = Claim::new(
+            Watts(3600),
+            Watts(3600),
+            Watts(7600),
+            Watts(7600),
+            [Bend { watts: Watts(2000), work: 9000 }, Bend { watts: Watts(2000), work: 10 }],
+        );
+        let claims = [steep, node(7600)];
+        let pot = Pot { spendable: Watts(9000), now: Watts(9000), ..pot(16_000, 7200) };
+        let made = wishes(&pot, &claims, &vec![node(7600); 2], &[Watts(7600); 2]);
+        for figures in &made.figures {
+            assert_eq!(figures.at(Watts(9000)), figures.watts);
+        }
+        assert_eq!(made.figures[0].watts, Watts(5396));
     }
 
     #[test]
