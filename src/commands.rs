@@ -11,6 +11,7 @@ mod demo;
 pub mod doctor;
 mod logs;
 mod output;
+mod plan;
 mod simulate;
 mod stop;
 mod uninstall_check;
@@ -40,6 +41,10 @@ pub enum Command {
     UninstallCheck(uninstall_check::UninstallCheck),
     /// Look at an installation: what is as it should be, and what to do where it is not. Changes nothing.
     Doctor(doctor::Doctor),
+    /// Show what the controller has planned, and what planning afresh would change.
+    Plan(plan::Plan),
+    /// Say why a Job runs when it does: what is in its way, until when, and what waiting costs or saves.
+    Explain(plan::Explain),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -96,6 +101,8 @@ impl Command {
             Self::Actuator(actuator) => actuator.run(),
             Self::UninstallCheck(check) => check.run(),
             Self::Doctor(doctor) => doctor.run(),
+            Self::Plan(plan) => plan.run(),
+            Self::Explain(explain) => explain.run(),
             Self::Crds(crds) => crds.run(),
         }
     }

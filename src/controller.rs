@@ -18,6 +18,7 @@ pub mod leased;
 pub mod leases;
 pub mod observed;
 pub mod orders;
+pub mod plans;
 pub mod profiles;
 pub mod read;
 pub mod remarks;

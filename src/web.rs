@@ -1,4 +1,6 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/healthz`, `/readyz` and `/metrics`, and what else a program serves.
+
+pub mod plans;
 
 use axum::Router;
 use axum::extract::State;
@@ -137,16 +139,17 @@ impl Served for Metrics {
     }
 }
 
-/// Serves until the program ends.
+/// Serves until the program ends, with routes that it adds.
 ///
 /// # Errors
 /// What the listener said.
-pub async fn serve<S: Served>(listener: TcpListener, served: Arc<S>) -> std::io::Result<()> {
+pub async fn serve<S: Served>(listener: TcpListener, served: Arc<S>, more: Router) -> std::io::Result<()> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready::<S>))
         .route("/metrics", get(expose::<S>))
-        .with_state(served);
+        .with_state(served)
+        .merge(more);
     axum::serve(listener, router).await
 }
 

@@ -60,7 +60,7 @@ impl Agent {
                 .map_err(|error| CommandError::Usage(format!("can't listen on {listen}: {error}")))?;
             let address = listener.local_addr().map_err(|error| usage(&error))?;
             tracing::info!(%address, node = settings.node, "listening");
-            tokio::spawn(serve(listener, settings.metrics.clone()));
+            tokio::spawn(serve(listener, settings.metrics.clone(), axum::Router::new()));
         }
         run(client, settings, told_to_end()?).await.map_err(|error| usage(&error))
     }

@@ -30,6 +30,8 @@ pub struct Config {
     /// How long a lease lives that nobody renews: then its node falls to its safe limit. At least three times as long as a
     /// change of leader takes.
     pub lease_seconds: u32,
+    /// Where the last twenty plans are written as JSON; nowhere where it is not said. They are served over HTTP all the same.
+    pub plan_directory: Option<String>,
     /// Only one of several controllers acts. It saves work; safety does not rest on it.
     pub leader_election: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Config {
             listen: "0.0.0.0:8080".to_owned(),
             agents: false,
             lease_seconds: 600,
+            plan_directory: None,
             leader_election: true,
         }
     }

@@ -11,6 +11,7 @@ use super::leased::Leases;
 use super::leases::exception;
 use super::leases::run::Between;
 use super::observed::Watching;
+use super::plans::Plans;
 use super::read::caps;
 use super::say::Voice;
 use super::signals::{Reading, Signals, to_plan_with};
@@ -67,6 +68,8 @@ pub struct Controller {
     failed: Backoff,
     watching: Watching,
     between: Between,
+    /// What was planned, for people.
+    plans: Arc<Plans>,
 }
 
 impl Controller {
@@ -80,6 +83,7 @@ impl Controller {
         metrics: Arc<Metrics>,
         events: Events,
         between: Between,
+        plans: Arc<Plans>,
     ) -> Self {
         let voice = Voice::new(client.clone(), metrics.clone(), events);
         Self {
@@ -89,6 +93,7 @@ impl Controller {
             watching: Watching::default(),
             version: 0,
             between,
+            plans,
             client,
             voice,
             watch,
@@ -161,6 +166,7 @@ impl Controller {
         if leads != self.leads {
             tracing::info!(leads, "the lead has changed");
             self.plan = None;
+            self.plans.forget();
         }
         self.leads = leads;
         if held.is_some() {
@@ -219,6 +225,7 @@ impl Controller {
         }
 
         // 4. Say what is, as far as the time goes.
+        self.plans.note(&world, &decided);
         self.measure(&world, &decided);
         self.watching.note(&snapshot, &world, &decided);
         self.voice.forget(&world);

@@ -1,6 +1,7 @@
 //! What people see: statuses as values. Written only where they differ from what is there.
 
 use super::leased::DomainLeases;
+use super::plans::digest;
 use super::signals::{Reading, value};
 use super::site::{self, Site};
 use super::world::{Item, State, World, load_of};
@@ -249,7 +250,7 @@ pub fn domain(
     .ok();
     if domain.spec.parent.is_none() {
         status.plan_generation = i64::try_from(cycle.plan.generation).ok();
-        status.plan_digest = Some(digest(cycle));
+        status.plan_digest = Some(digest(&cycle.plan));
     }
     status
 }
@@ -317,14 +318,6 @@ fn feasible(
         "{idle} are drawn with nothing running, and {from}{until} the cap is {cap} by {why}: all that may be stopped is stopped, and {over} remain over it"
     );
     ("IdleOverCap", text)
-}
-
-/// The digest of a plan: two controllers, or two moments, can be compared by it.
-fn digest(cycle: &Cycle) -> String {
-    use sha2::{Digest, Sha256};
-    let bytes = serde_json::to_vec(&cycle.plan.entries).unwrap_or_default();
-    let hash = Sha256::digest(&bytes);
-    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 fn about<'a>(all: &'a [(String, String)], name: &str) -> Vec<&'a str> {

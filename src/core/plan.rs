@@ -3,9 +3,11 @@
 //! A [`Problem`] is the world as values; a [`Policy`] makes a [`PowerPlan`] of it; the [`checker`] reads both,
 //! shares no code with any policy, and nothing that it refuses is carried out.
 
+mod changes;
 pub mod checker;
 mod draft;
 mod dual;
+mod explain;
 mod heliotrope;
 mod improve;
 mod ledger;
@@ -18,11 +20,13 @@ mod repair;
 mod seconds;
 mod slots;
 
+pub use changes::{Change, changes};
+pub use explain::{Cost, Explanation, Obstacle, explain};
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
 pub use policy::{POLICIES, Policy, RunNow, by_name};
 pub use problem::{
-    Asking, Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Supply, Suspension, Why,
-    Workload, WorkloadId,
+    Asking, Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, ScarcePrice, Supply,
+    Suspension, Why, Workload, WorkloadId,
 };
 pub use published::Published;

@@ -61,11 +61,15 @@ impl Controller {
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
     }
 
+    /// Where it listens; none before it does.
+    pub fn address(&self) -> Option<String> {
+        self.log().iter().find_map(|line| line["fields"]["address"].as_str().map(str::to_owned))
+    }
+
     /// What one of its pages answers: status code and body.
     pub fn page(&self, path: &str) -> Option<(u16, String)> {
-        let log = self.log();
-        let address = log.iter().find_map(|line| line["fields"]["address"].as_str())?;
-        let mut stream = TcpStream::connect(address).ok()?;
+        let address = self.address()?;
+        let mut stream = TcpStream::connect(&address).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

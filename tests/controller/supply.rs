@@ -5,6 +5,8 @@ use crate::cluster::{Controller, NAMESPACE, condition, job, one, site, wait};
 use heliotrope_testbed::Testbed;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 const DIRTY: i64 = 700;
 const CLEAN: i64 = 50;
@@ -30,6 +32,43 @@ fn ours(kind: &str, name: &str, spec: &Value) -> Value {
 
 fn is_held(testbed: &Testbed, name: &str) -> bool {
     one(testbed, "job", name)["spec"]["suspend"] == true
+}
+
+/// The plan and its reasons as they are typed for, and as they lie on disk.
+fn shown_to_people(controller: &Controller, folder: &Path) {
+    let server = format!("http://{}", controller.address().unwrap());
+    let typed = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heliotrope"));
+        let output = command.args(words).args(["--server", &server]).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let (is_well, why, _) = typed(&["explain", "flexible", "-n", "default"]);
+    assert!(is_well && why.starts_with("default/flexible at "), "{why}");
+    assert!(why.contains("GreenerSupplyLater: waits for greener supply: 700 g/kWh now, 50 then"), "{why}");
+    assert!(why.contains("from now on without a break it would be"), "{why}");
+    let (is_well, plan, _) = typed(&["plan"]);
+    assert!(is_well && plan.contains("default/flexible: ") && plan.contains("(Cheapest)"), "{plan}");
+    let (is_well, again, _) = typed(&["plan", "--dry-run"]);
+    assert!(is_well && again.contains("planned afresh nothing would change"), "{again}");
+    let (is_well, json, _) = typed(&["plan", "--json"]);
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    assert!(is_well && plan["digest"].as_str().unwrap().starts_with("sha256:"), "{plan}");
+    let generation = plan["generation"].to_string();
+    assert!(typed(&["plan", &generation]).0);
+    for (words, said) in [
+        (vec!["plan", "999999"], "no plan of generation 999999 is kept: there are "),
+        (vec!["explain", "nobody"], "no managed Job default/nobody"),
+        (vec!["explain", "../x"], "is no name of an object"),
+    ] {
+        let (is_well, _, error) = typed(&words);
+        assert!(!is_well && error.contains(said), "{words:?}: {error}");
+    }
+    let files: Vec<Value> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap())
+        .collect();
+    assert!(files.len() <= 20 && files.iter().any(|file| file["digest"] == plan["digest"]), "{files:?}");
 }
 
 #[test]
@@ -61,7 +100,10 @@ fn work_that_may_wait_follows_the_signal() {
     root["metadata"].as_object_mut().unwrap().remove("managedFields");
     testbed.apply(&root).unwrap();
 
-    let controller = Controller::start(&testbed, "leaderElection: false");
+    let folder = testbed.folder().join("plans");
+    std::fs::create_dir(&folder).unwrap();
+    let controller =
+        Controller::start(&testbed, &format!("leaderElection: false\nplanDirectory: {}", folder.display()));
     wait("the signal is known", 60, || condition(&one(&testbed, "gridsignal", "grid"), "Fresh")["status"] == "True");
     let known = one(&testbed, "gridsignal", "grid");
     assert_eq!(known["status"]["currentValue"], "700.0 gCO2e/kWh");
@@ -84,6 +126,7 @@ fn work_that_may_wait_follows_the_signal() {
     let planned: Timestamp = waits["status"]["plannedStart"].as_str().unwrap().parse().unwrap();
     let clean: Timestamp = known["status"]["currentUntil"].as_str().unwrap().parse().unwrap();
     assert_eq!(planned, clean, "planned for when it is clean");
+    shown_to_people(&controller, &folder);
 
     // the others say what is wrong with them
     let lost = one(&testbed, "gridsignal", "lost");

@@ -1,7 +1,7 @@
 //! What is found, from what was seen. Values in, values out.
 
 use super::rights::Right;
-use crate::api::conditions::{AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, OBEYED};
+use crate::api::conditions::{AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, OBEYED, PODS_SERVED};
 use crate::api::{Mode, NodePower, PowerAllotment, PowerDomain, labels};
 use crate::units::{Moment, Seconds, Watts};
 use k8s_openapi::api::core::v1::Node;
@@ -365,6 +365,13 @@ fn hardware(seen: &Seen) -> Look<Vec<Found>> {
         if let Some(told) = condition(Some(&status.conditions), OBEYED).filter(|told| told.status == "False") {
             let fix = "something else writes limits there, or the driver refuses: see docs/actuator.md";
             all.push(found(Level::Problem, format!("{name}: {}", told.message), fix));
+        }
+    }
+    for power in looked(&seen.powers)? {
+        let conditions = power.status.as_ref().map(|status| &status.conditions);
+        if let Some(told) = condition(conditions, PODS_SERVED).filter(|told| told.status == "False") {
+            let fix = "look at the kubelet and at the device plugin there; watts are divided as if nobody had these accelerators";
+            all.push(found(Level::Warning, format!("{}: {}", power.name_any(), told.message), fix));
         }
     }
     for (fault, on) in faults {

@@ -201,7 +201,7 @@ impl<'a> Draft<'a> {
             Some(previous) => previous.generation + 1,
             None => 1,
         };
-        PowerPlan { generation, policy, made: problem.now, entries, cost: money(cost), bound: None }
+        PowerPlan { generation, policy, made: problem.now, entries, cost: money(cost), bound: None, scarce: Vec::new() }
     }
 }
 

@@ -5,6 +5,7 @@
 //! algorithm (Barahona and Anbil 2000): a subgradient method that follows the mean of what was chosen so far. It makes a
 //! fixed number of rounds, and so the same prices on every machine.
 
+use super::ScarcePrice;
 use super::prices::{Market, Offer, Prices, Way};
 use rayon::prelude::*;
 
@@ -37,6 +38,7 @@ const ROUNDING: f64 = 1e-9;
 #[derive(Debug)]
 pub(super) struct Found {
     pub prices: Prices,
+    pub scarce: Vec<ScarcePrice>,
     pub bound: f64,
 }
 
@@ -125,7 +127,8 @@ pub(super) fn search(market: &Market<'_>, aim: Option<f64>, enough: f64) -> Foun
 }
 
 fn found(market: &Market<'_>, scarce: &[f64], bound: f64) -> Found {
-    Found { prices: market.prices(scarce), bound: bound - bound.abs() * ROUNDING - 1.0 }
+    let bound = bound - bound.abs() * ROUNDING - 1.0;
+    Found { prices: market.prices(scarce), scarce: market.worth(scarce), bound }
 }
 
 /// How much of the newest choices makes the mean best: what is over then is least.

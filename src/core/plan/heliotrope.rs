@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Score, WORTH_A_CHANGE_PERMILLE, precedence};
 use super::prices::Market;
-use super::{Policy, PowerPlan, Problem, Run, Why, Workload};
+use super::{Policy, PowerPlan, Problem, Run, ScarcePrice, Why, Workload};
 use super::{dual, improve, place, repair};
 use crate::units::{Moment, Seconds};
 
@@ -33,10 +33,10 @@ impl Policy for Heliotrope {
     fn plan(&self, problem: &Problem) -> PowerPlan {
         let mut best = keep(problem);
         let mut score = best.score();
-        let mut bound = None;
+        let (mut bound, mut scarce) = (None, Vec::new());
         if problem.thorough {
-            let (least, other) = afresh(problem, &score);
-            bound = Some(least);
+            let (least, worth, other) = afresh(problem, &score);
+            (bound, scarce) = (Some(least), worth);
             if let Some(other) = other {
                 let others = other.score();
                 // where there is no plan yet nothing changes, and any gain is one
@@ -55,7 +55,12 @@ impl Policy for Heliotrope {
                 best = other;
             }
         }
-        best.into_plan(self.name(), bound)
+        if !problem.thorough
+            && let Some(previous) = &problem.previous
+        {
+            scarce.extend(previous.scarce.iter().filter(|price| price.until > problem.now).cloned());
+        }
+        PowerPlan { scarce, ..best.into_plan(self.name(), bound) }
     }
 }
 
@@ -79,8 +84,9 @@ fn keep(problem: &Problem) -> Draft<'_> {
     draft
 }
 
-/// Draft 2: nothing but the world. The least that any plan costs, and the draft; none where it could not be worth a change.
-fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Option<Draft<'a>>) {
+/// Draft 2: nothing but the world. The least that any plan costs, what is scarce is worth, and the draft; none where it could not
+/// be worth a change.
+fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Vec<ScarcePrice>, Option<Draft<'a>>) {
     let market = Market::new(problem, Workload::is_divisible);
     let is_in_time = known.misses.iter().all(|misses| *misses == 0);
     let cost = known.cost as f64;
@@ -91,7 +97,7 @@ fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Option<Draft<'a>>) {
         let start = Draft::new(problem, Workload::is_divisible);
         improve::improve(&start, &found.prices, found.bound)
     });
-    (found.bound, draft)
+    (found.bound, found.scarce, draft)
 }
 
 fn place_rest(draft: &mut Draft<'_>) {

@@ -6,10 +6,10 @@
 //! All sums are made in one order and with the operations of IEEE 754 alone, so that they are the same on every machine.
 
 use super::ledger::Ledger;
-use super::place::{delay_cost, looks_until, root_watts};
-use super::{Load, PoolId, Problem, Workload};
+use super::place::{COST_UNITS, delay_cost, looks_until, root_watts};
+use super::{Load, PoolId, Problem, ScarcePrice, Workload};
 use crate::core::steps::Steps;
-use crate::units::{Moment, Seconds};
+use crate::units::{Moment, Money, Seconds};
 
 /// The most cells: more are worth no more, since the signals are hourly.
 const CELLS: usize = 1024;
@@ -173,6 +173,33 @@ impl<'a> Market<'a> {
             (0..cells).map(|cell| (watt(cell), of(domains + pool, cell))).collect()
         });
         Prices { pools: pools.collect(), edges: self.edges.clone() }
+    }
+
+    /// What all that is scarce is worth, of the same; what is worth nothing is left out.
+    pub(super) fn worth(&self, scarce: &[f64]) -> Vec<ScarcePrice> {
+        let domains = self.problem.tree.iter().map(|(_, domain)| (domain.spec.name.clone(), true));
+        let pools = self.problem.pools.iter().map(|pool| (pool.name.clone(), false));
+        let mut all: Vec<ScarcePrice> = Vec::new();
+        for ((of, is_watts), prices) in domains.chain(pools).zip(scarce.chunks(self.cells().max(1))) {
+            // of a watt and a second to a kWh, of an accelerator and a second to an hour of it
+            let unit = if is_watts { 3.6e6 } else { 3600.0 } / COST_UNITS as f64;
+            for (edges, price) in self.edges.windows(2).zip(prices) {
+                let price = Money((price * unit) as i64);
+                match all.last_mut() {
+                    _ if price == Money::ZERO => {}
+                    Some(last)
+                        if last.of == of
+                            && last.is_watts == is_watts
+                            && last.until == edges[0]
+                            && last.price == price =>
+                    {
+                        last.until = edges[1];
+                    }
+                    _ => all.push(ScarcePrice { of: of.clone(), is_watts, from: edges[0], until: edges[1], price }),
+                }
+            }
+        }
+        all
     }
 
     /// Of an offer's way: what a second costs in each cell, and in all that comes later.

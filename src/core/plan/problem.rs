@@ -222,6 +222,23 @@ pub struct PowerPlan {
     pub cost: Money,
     /// No plan that misses no deadline costs less, under all caps and in all pools. Known for thorough plans.
     pub bound: Option<Money>,
+    /// What is scarce, and what it is worth: of the last thorough plan. Things in the problem's order, each by rising time.
+    pub scarce: Vec<ScarcePrice>,
+}
+
+/// What something scarce is worth over a time: so much would be saved if there were one more of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScarcePrice {
+    /// The domain whose watts are scarce, or the pool whose accelerators are.
+    pub of: String,
+    /// Is it watts?
+    pub is_watts: bool,
+    /// From when.
+    pub from: Moment,
+    /// Until when.
+    pub until: Moment,
+    /// Of a kWh, or of an accelerator for an hour.
+    pub price: Money,
 }
 
 /// What is to be done with one workload.

@@ -137,6 +137,13 @@ fn each_thing_that_is_wrong_is_found() {
         },
         "Problem hardware: gpu-1: GPU-0 enforces 400 W of 300 W",
     );
+    one(
+        |seen| {
+            let status = seen.powers.as_mut().unwrap()[0].status.as_mut().unwrap();
+            status.conditions = vec![of(condition_of("PodsServed", false, "the kubelet does not answer"))];
+        },
+        "Warning hardware: gpu-1: the kubelet does not answer",
+    );
     one(|seen| row(seen).spec.reboot_reserve_nodes = None, "Warning boot guard: row-a keeps room free for 1 nodes");
     one(|seen| seen.own_skew = Ok(Seconds(-90)), "Warning clocks: this machine's clock is -90 s from the API server's");
     for (renewed, by) in [(30, "30"), (-100, "-100")] {

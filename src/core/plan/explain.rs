@@ -1,0 +1,155 @@
+//! Why a workload runs when it does: what stands in its way now, until when, by how much, and what waiting costs or saves.
+
+use super::ledger::Ledger;
+use super::place::root_watts;
+use super::{Load, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
+use crate::units::{GramsCo2e, Joules, Moment, Money, Seconds, Watts};
+use serde::Serialize;
+
+/// Why a workload runs when it does.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Why its plan is as it is, in the planner's word.
+    pub why: Why,
+    /// When it is to run.
+    pub runs: Vec<Run>,
+    /// How much later than asked it finishes.
+    pub late_seconds: Seconds,
+    /// What it costs as planned; none where it can run nowhere.
+    pub planned: Option<Cost>,
+    /// What it would cost in the same pool from now on without a break, were there room.
+    pub at_once: Option<Cost>,
+    /// What keeps it from that, by pool.
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// What some runs of a workload take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cost {
+    /// Energy as the root sees it, above idle.
+    pub energy: Joules,
+    /// Its carbon; none where no signal says.
+    pub carbon: Option<GramsCo2e>,
+    /// Energy and carbon at their prices.
+    pub money: Money,
+}
+
+/// What keeps a workload from running in a pool from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Obstacle {
+    /// The pool.
+    pub pool: String,
+    /// The domain that has too few watts, or the pool that has too few accelerators.
+    pub full: String,
+    /// From when on it is full.
+    pub from: Moment,
+    /// From when on the whole of it fits; none where it never does.
+    pub until: Option<Moment>,
+    /// Watts that are missing there; none where accelerators are.
+    pub short_watts: Option<Watts>,
+    /// Accelerators that are missing.
+    pub short_accelerators: Option<u32>,
+    /// What a kWh, or an hour of an accelerator, is worth there at that moment to all who want it; none where that is not known.
+    pub worth: Option<Money>,
+}
+
+/// Explains one workload of a problem by the plan for it; none where it is not in both.
+#[must_use]
+pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanation> {
+    let (workload, entry) = (problem.workload(id)?, plan.entry(id)?);
+    let clipped: Vec<Run> = entry
+        .runs
+        .iter()
+        .filter(|run| run.end > problem.now)
+        .map(|run| Run { start: run.start.max(problem.now), ..*run })
+        .collect();
+    let pool = clipped.first().map(|run| run.pool);
+    let load = pool.and_then(|pool| workload.load_in(pool));
+    let at_once = |pool: PoolId| Run { pool, start: problem.now, end: problem.now + workload.remaining };
+    let waits = clipped.first().is_none_or(|run| run.start > problem.now) || clipped.len() > 1;
+    let obstacles = if waits { obstacles(problem, plan, workload) } else { Vec::new() };
+    Some(Explanation {
+        why: entry.why,
+        runs: entry.runs.clone(),
+        late_seconds: entry.late,
+        planned: load.map(|load| cost(problem, load, &clipped)),
+        at_once: pool.zip(load).map(|(pool, load)| cost(problem, load, &[at_once(pool)])),
+        obstacles,
+    })
+}
+
+/// Of each pool that it may use, what is in its way beside everyone else's place.
+fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload) -> Vec<Obstacle> {
+    let mut room = Ledger::fixed(problem);
+    for (other, entry) in problem.workloads.iter().zip(&plan.entries).filter(|(other, _)| other.id != workload.id) {
+        for run in entry.runs.iter().filter(|run| run.end > problem.now) {
+            if let Some(load) = other.load_in(run.pool) {
+                room.add(run.pool, load, run.start.max(problem.now), run.end);
+            }
+        }
+    }
+    let from = problem.starts_from(workload);
+    let until = from + workload.remaining;
+    let each = workload.choices.iter().filter_map(|choice| {
+        let shortage = room.shortage(choice.pool, choice.load, from, until)?;
+        let fits = room.earliest(choice.pool, choice.load, from, workload.remaining);
+        let pool = &problem.pool(choice.pool).name;
+        let (full, short_watts, short_accelerators) = match shortage {
+            Shortage::Headroom { domain, needs, free, .. } => {
+                (&problem.tree.get(domain).spec.name, Some(needs - free.max(Watts::ZERO)), None)
+            }
+            Shortage::Accelerators { pool, needs, free, .. } => {
+                (&problem.pool(pool).name, None, Some(needs.saturating_sub(free)))
+            }
+        };
+        let is_watts = short_watts.is_some();
+        let is_here = |price: &&ScarcePrice| {
+            price.of == *full
+                && price.is_watts == is_watts
+                && price.from <= shortage.at()
+                && shortage.at() < price.until
+        };
+        Some(Obstacle {
+            pool: pool.clone(),
+            full: full.clone(),
+            from: shortage.at(),
+            until: fits,
+            short_watts,
+            short_accelerators,
+            worth: plan.scarce.iter().find(is_here).map(|price| price.price),
+        })
+    });
+    // operating points of one pool stand in the same way
+    let mut seen: Vec<Obstacle> = Vec::new();
+    for obstacle in each {
+        if seen.iter().all(|other| other.pool != obstacle.pool) {
+            seen.push(obstacle);
+        }
+    }
+    seen
+}
+
+fn cost(problem: &Problem, load: Load, runs: &[Run]) -> Cost {
+    let (mut joules, mut carbon, mut price): (i128, Option<i128>, i128) = (0, Some(0), 0);
+    for run in runs {
+        let watts = i128::from(root_watts(problem, run.pool, load));
+        let supply = problem.supply(run.pool);
+        joules += watts * i128::from((run.end - run.start).0);
+        price += supply.price.integral(run.start, run.end) * watts;
+        let grams = supply.intensity.as_ref().map(|steps| {
+            let pieces = steps.pieces(run.start, run.end);
+            pieces.map(|(from, to, at)| i128::from(at.0) * i128::from((to - from).0)).sum::<i128>() * watts
+        });
+        carbon = carbon.zip(grams).map(|(sum, more)| sum + more);
+    }
+    let whole = |value: i128| i64::try_from(value).unwrap_or(i64::MAX);
+    Cost {
+        energy: Joules(whole(joules)),
+        // J × mg/kWh, in micrograms
+        carbon: carbon.map(|sum| GramsCo2e(whole(sum / 3600))),
+        money: Money(whole(price / super::place::COST_UNITS)),
+    }
+}

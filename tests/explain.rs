@@ -1,0 +1,143 @@
+//! What a workload is told about its place in a plan, and what one plan does otherwise than another.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+use heliotrope::core::domain::{DomainSpec, DomainTree};
+use heliotrope::core::plan::{
+    Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Supply, Suspension, Why, Workload,
+    changes, explain,
+};
+use heliotrope::core::steps::Steps;
+use heliotrope::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
+
+const HOUR: i64 = 3600;
+
+/// Two rows of 1 kW under a site of 1.5 kW. Supply is dirty for four hours and clean after that: 400 and 100 g/kWh, a tonne at 100.
+fn problem(workloads: Vec<Workload>) -> Problem {
+    let domain = |name: &str, parent: Option<&str>, cap: i64| DomainSpec {
+        name: name.to_owned(),
+        parent: parent.map(str::to_owned),
+        cap: Steps::constant(Watts(cap)),
+        baseline: Watts::ZERO,
+        overhead_permille: 0,
+    };
+    let tree = DomainTree::new(vec![
+        domain("site", None, 1500),
+        domain("row-a", Some("site"), 1000),
+        domain("row-b", Some("site"), 1000),
+    ]);
+    let tree = tree.unwrap();
+    let pools = ["row-a", "row-b"].map(|name| Pool {
+        name: name.to_owned(),
+        domain: tree.find(name).unwrap(),
+        supply: 0,
+        accelerators: 4,
+        nodes: 4,
+        idle: Watts::ZERO,
+        host_extra: Watts::ZERO,
+        places: None,
+        frozen: None,
+        least: None,
+    });
+    let price = Steps::new(40_000_000, [(Moment(4 * HOUR), 10_000_000)]);
+    let intensity = Some(Steps::new(CarbonIntensity(400_000), [(Moment(4 * HOUR), CarbonIntensity(100_000))]));
+    Problem {
+        now: Moment(0),
+        seed: 1,
+        slot: Seconds(900),
+        horizon: Seconds::DAY,
+        tree,
+        pools: pools.to_vec(),
+        supplies: vec![Supply { price, intensity }],
+        delay_cost_per_hour: 0,
+        workloads,
+        fixed: Vec::new(),
+        thorough: true,
+        previous: None,
+    }
+}
+
+/// Two hours of work in row-a.
+fn work(id: &str, watts: i64, accelerators: u32, by: Option<i64>) -> Workload {
+    let load = Load { watts: Watts(watts), accelerators, hosts: 1 };
+    Workload {
+        id: id.into(),
+        priority: 0,
+        arrival: Moment(0),
+        remaining: Seconds(2 * HOUR),
+        choices: vec![PoolChoice { pool: PoolId(0), load }],
+        running: None,
+        suspension: Suspension::ForCapOnly,
+        stops_later_by: Seconds::ZERO,
+        start_by: None,
+        finish_by: by.map(|hours| Moment(hours * HOUR)),
+    }
+}
+
+#[test]
+fn what_waits_for_room_is_told_who_is_full_until_when_and_by_how_much() {
+    let problem = problem(vec![work("a", 700, 1, None), work("b", 600, 1, None)]);
+    let plan = RunNow.plan(&problem);
+    let why = explain(&problem, &plan, "b").unwrap();
+    assert_eq!(why.why, Why::AsSoonAsPossible);
+    let [full] = why.obstacles.as_slice() else { panic!("{why:?}") };
+    assert_eq!((full.full.as_str(), full.from, full.until), ("row-a", Moment(0), Some(Moment(2 * HOUR))));
+    assert_eq!((full.short_watts, full.short_accelerators, full.worth), (Some(Watts(300)), None, None));
+    let runs = explain(&problem, &plan, "a").unwrap();
+    assert!(runs.obstacles.is_empty(), "it starts now: nothing is in its way");
+    assert_eq!(explain(&problem, &plan, "c"), None);
+}
+
+#[test]
+fn accelerators_are_counted_where_they_are_short() {
+    let problem = problem(vec![work("a", 100, 3, None), work("b", 100, 2, None)]);
+    let why = explain(&problem, &RunNow.plan(&problem), "b").unwrap();
+    assert_eq!((why.obstacles[0].short_watts, why.obstacles[0].short_accelerators), (None, Some(1)));
+}
+
+#[test]
+fn what_waits_for_supply_is_told_what_that_saves() {
+    let problem = problem(vec![work("a", 700, 1, Some(12))]);
+    let why = explain(&problem, &Heliotrope.plan(&problem), "a").unwrap();
+    assert!(why.obstacles.is_empty());
+    assert_eq!(why.runs[0].start, Moment(4 * HOUR));
+    let (planned, at_once) = (why.planned.unwrap(), why.at_once.unwrap());
+    assert_eq!(planned.energy.as_kwh(), 1.4);
+    assert_eq!((planned.carbon.unwrap().as_kg(), at_once.carbon.unwrap().as_kg()), (0.14, 0.56));
+    assert_eq!((planned.money, at_once.money), (Money(14_000), Money(56_000)));
+}
+
+#[test]
+fn what_is_scarce_has_a_price_in_the_plan_and_in_the_reason() {
+    // two of these fit into the clean hours before their deadline one after the other, three do not
+    let problem = problem(vec![work("a", 700, 1, Some(8)), work("b", 700, 1, Some(8)), work("c", 700, 1, Some(8))]);
+    let plan = Heliotrope.plan(&problem);
+    let scarce: Vec<&str> = plan.scarce.iter().map(|price| price.of.as_str()).collect();
+    assert!(scarce.contains(&"row-a"), "{:?}", plan.scarce);
+    for price in &plan.scarce {
+        assert!(price.is_watts && price.price > Money::ZERO && price.from < price.until, "{price:?}");
+        // a kWh more in the clean hours saves a kWh in the dirty ones: 0.03 at the most
+        assert!(price.price <= Money(30_000), "{price:?}");
+    }
+    let dirty = plan.entries.iter().find(|entry| entry.runs[0].start < Moment(4 * HOUR)).unwrap();
+    assert_eq!(plan.entries.iter().filter(|entry| entry.runs[0].start < Moment(4 * HOUR)).count(), 1);
+    // a later plan that is not thorough still knows what was scarce
+    let later = Problem { thorough: false, previous: Some(plan.clone().into()), ..problem.clone() };
+    assert_eq!(Heliotrope.plan(&later).scarce, plan.scarce);
+    let why = explain(&problem, &plan, &dirty.id).unwrap();
+    assert_eq!(why.runs, dirty.runs);
+}
+
+#[test]
+fn two_plans_differ_where_a_workload_runs_at_another_time() {
+    let problem = problem(vec![work("a", 300, 1, Some(12)), work("b", 300, 1, None)]);
+    let (now, ours) = (RunNow.plan(&problem), Heliotrope.plan(&problem));
+    assert!(changes(&problem, &ours, &ours).is_empty());
+    let [change] = &changes(&problem, &now, &ours)[..] else { panic!("{now:?} {ours:?}") };
+    assert_eq!((&*change.id, change.before[0].start, change.after[0].start), ("a", Moment(0), Moment(4 * HOUR)));
+    // runs that are over are no difference
+    let later = Problem { now: Moment(2 * HOUR), ..problem.clone() };
+    let over = PowerPlan { entries: now.entries[1..].to_vec(), ..now.clone() };
+    let none = PowerPlan { entries: Vec::new(), ..now };
+    assert!(changes(&later, &none, &over).is_empty());
+}
