@@ -1,11 +1,12 @@
 //! A linear fit that is learned row by row and forgets: least squares with a ridge, on standardised features.
 
-/// How much a day's row counts less than the one after it. A year old counts a fifth: the seasons are learned, and last year's plants
-/// count little. By the errors of 2022 and 2023 in three zones anything from 0.99 to 0.998 is within some percent of the best.
+/// How much a day's row counts less than the one after it. A year old counts a quarter: the seasons are learned, and a grid that changes
+/// is followed. Windows of 120, 240 and 365 days had errors of 75, 74 and 73.6 g/kWh a day ahead in Germany: the longer the better.
 const FORGETS: f64 = 0.996;
 
-/// The ridge, as a part of each feature's variance. Ten times as much loses half of the gain at one hour.
-const RIDGE: f64 = 0.01;
+/// The ridge, as a part of each feature's variance. Ten times as much: 10.6 instead of 8.1 g/kWh an hour ahead in Germany, and two days
+/// ahead no better; a tenth of it: 7.7, and two days ahead worse.
+const RIDGE: f64 = 0.001;
 
 /// Rows, weighted, before a fit is used: three for each feature.
 const ROWS: f64 = 3.0;
