@@ -34,6 +34,12 @@ eval-E3:       ## holds the curtailment of the Phoenix trial, beside other ways 
 eval-E4:       ## servers beyond nameplate under one feed, with faults; needs ../shared/data; writes docs/results.md
 	@cargo run --quiet --release --locked -p heliotrope-eval -- e4
 
+eval-E6:       ## follows carbon and price of three zones over a year by forecasts; needs ../shared/data; writes docs/results.md
+	@cargo run --quiet --release --locked -p heliotrope-eval -- e6
+
+eval-forecasts: ## errors of forecasts over a year, and how well their quantiles hold; needs ../shared/data; writes docs/results.md
+	@cargo run --quiet --release --locked -p heliotrope-eval -- forecasts
+
 crds:          ## writes the CustomResourceDefinitions anew, here and in the chart
 	@cargo run --quiet -- crds --dir crds
 	@cargo run --quiet -- crds --dir charts/heliotrope/crds
@@ -50,4 +56,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E1 eval-E3 eval-E4 model-check crds profiles testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E1 eval-E3 eval-E4 eval-E6 eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down

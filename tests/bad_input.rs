@@ -164,12 +164,12 @@ fn each_mistake_in_the_scenario_is_named() {
         (
             "workloads:",
             "  forecast: perfekt\nworkloads:",
-            "site.yaml:13: signals.forecast: `perfekt` is not a forecast: use perfect, persistence, hour-of-week or {noisePercent: N} with N from 0 to 100",
+            "site.yaml:13: signals.forecast: `perfekt` is not a forecast: use perfect, persistence, hour-of-week, learned or {noisePercent: N} with N from 0 to 100",
         ),
         (
             "workloads:",
             "  forecast: {noisePercent: 10, foo: 1}\nworkloads:",
-            "site.yaml:13: signals.forecast.foo: unknown field `foo`: use perfect, persistence, hour-of-week or {noisePercent: N} with N from 0 to 100",
+            "site.yaml:13: signals.forecast.foo: unknown field `foo`: use perfect, persistence, hour-of-week, learned or {noisePercent: N} with N from 0 to 100",
         ),
         (
             "workloads:",

@@ -93,7 +93,9 @@ fn over_a_cap_they_queue() {
     if common::shared().is_none() {
         return;
     }
-    for (policy, rule) in [("carbon-time", AVERAGE), ("wait-awhile", KNOWN)] {
+    for (policy, rule) in
+        [("carbon-time", AVERAGE), ("wait-awhile", KNOWN), ("suspend-resume", AVERAGE), ("price-threshold", KNOWN)]
+    {
         let summary = simulated("DE-LU", policy, rule, "34000");
         assert_eq!(summary["secondsOverCap"], 0, "{policy}: {summary}");
         assert_eq!((&summary["jobsFinished"], &summary["workPercent"]), (&1000.into(), &100.0.into()), "{policy}");

@@ -120,6 +120,7 @@ fn every_forecast_and_rule_of_the_contract_runs() {
     for set in [
         "signals.forecast=persistence",
         "signals.forecast=hour-of-week",
+        "signals.forecast=learned",
         "signals.forecast={noisePercent: 20}",
         "delayCostPerHour=1",
         "carbonPricePerTonne=0",

@@ -1,8 +1,11 @@
-//! What is made of the shared data, as commands: `make eval-E1`, `make eval-E3`, `make eval-E4`, `make profiles`.
+//! What is made of the shared data, as commands: `make eval-E1`, `make eval-E3`, `make eval-E4`, `make eval-E6`,
+//! `make eval-forecasts`, `make profiles`.
 
 use clap::{Parser, Subcommand};
+use heliotrope::units::{Moment, Seconds};
 use heliotrope_eval::plot::{COLOURS, Line, draw};
-use heliotrope_eval::{e1, e3, e4, profiles, section};
+use heliotrope_eval::years::Signal;
+use heliotrope_eval::{e1, e3, e4, e6, forecasts, profiles, section};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -69,12 +72,70 @@ enum Experiment {
         #[arg(long, default_value_t = 2400)]
         seconds: i64,
     },
+    /// A year of real signals, forecast.
+    E6 {
+        /// Which year.
+        #[command(flatten)]
+        year: Year,
+        /// The jobs of a week.
+        #[arg(long)]
+        jobs: Option<PathBuf>,
+        /// In each week comes one job of so many, in turn.
+        #[arg(long, default_value_t = 10)]
+        each: usize,
+        /// Forecasts, as a scenario names them.
+        #[arg(long, value_delimiter = ';', default_values_t = ["persistence", "hour-of-week", "learned", "{noisePercent: 0}", "{noisePercent: 5}", "{noisePercent: 10}", "{noisePercent: 20}"].map(str::to_owned))]
+        forecasts: Vec<String>,
+        /// The shortest run, in seconds.
+        #[arg(long, default_value_t = 300)]
+        shortest: i64,
+    },
+    /// How well a year is forecast.
+    Forecasts {
+        /// Which year.
+        #[command(flatten)]
+        year: Year,
+    },
     /// The profiles that the chart ships, written anew from the sweeps of limits.
     Profiles {
         /// The folder that they are written to.
         #[arg(long, default_value = "charts/heliotrope/profiles")]
         dir: PathBuf,
     },
+}
+
+/// A year of signals in zones.
+#[derive(clap::Args)]
+struct Year {
+    /// Zones: `carbon/ZONE_YEAR_hourly.csv` and `price/ZONE_electricity_prices_YEAR.csv` in the data; those that are not there are left away.
+    #[arg(long, value_delimiter = ',', default_values_t = ["US-CAL-CISO".to_owned(), "DE-LU".to_owned(), "KR".to_owned()])]
+    zones: Vec<String>,
+    /// The year; the one before is learned from where its file is there.
+    #[arg(long, default_value_t = 2023)]
+    year: u32,
+    /// How many days of it.
+    #[arg(long, default_value_t = 365)]
+    days: u32,
+}
+
+impl Year {
+    /// Each zone's carbon, and then its price where there is one.
+    fn series(&self, data: &Path) -> Vec<(String, Signal, Vec<PathBuf>)> {
+        let signals = [Signal::Carbon, Signal::Price];
+        let all = signals.into_iter().flat_map(|signal| self.zones.iter().map(move |zone| (zone, signal)));
+        all.filter_map(|(zone, signal)| {
+            let [before, own] = [self.year.saturating_sub(1), self.year].map(|year| signal.file(data, zone, year));
+            // carbon that is not there is a mistake, and is told where it is read
+            let is_there = own.is_file() || signal == Signal::Carbon;
+            let files = if before.is_file() { vec![before, own] } else { vec![own] };
+            is_there.then(|| (zone.clone(), signal, files))
+        })
+        .collect()
+    }
+
+    fn start(&self) -> Result<Moment, String> {
+        format!("{:04}-01-01T00:00:00Z", self.year).parse().map_err(|error| format!("--year {}: {error}", self.year))
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
@@ -152,6 +213,37 @@ fn picture_of_e1(found: &e1::E1) -> String {
     draw("E1: carbon saved under a cap", "cap, kW", "% of running at once", 0.0, &lines)
 }
 
+fn picture_of_e6(found: &e6::E6) -> String {
+    let mut lines = Vec::new();
+    for (zone, colour) in found.zones.iter().zip(COLOURS) {
+        let noise =
+            |ran: &e6::Ran| ran.forecast.strip_prefix("{noisePercent: ")?.strip_suffix('}')?.parse::<f64>().ok();
+        let points: Vec<(f64, f64)> =
+            zone.runs.iter().filter_map(|ran| Some((noise(ran)?, ran.share_percent))).collect();
+        let most = points.iter().map(|point| point.0).fold(1.0, f64::max);
+        let name = format!("{}, {}", zone.zone, zone.signal);
+        if let Some(ours) = zone.runs.iter().find(|ran| ran.forecast == "learned") {
+            let points = vec![(0.0, ours.share_percent), (most, ours.share_percent)];
+            lines.push(Line { name: format!("{name}, ours"), points, colour, dashed: true });
+        }
+        lines.push(Line { name, points, colour, dashed: false });
+    }
+    draw("E6: share of what one saves who knows all", "noise, %", "%", 40.0, &lines)
+}
+
+fn picture_of_forecasts(found: &forecasts::Forecasts) -> String {
+    let mut lines = Vec::new();
+    for (zone, colour) in found.zones.iter().filter(|zone| zone.signal == "carbon").zip(COLOURS) {
+        let points = |of: &dyn Fn(&forecasts::Lead) -> f64| {
+            zone.leads.iter().map(|lead| (lead.hours as f64, of(lead))).collect()
+        };
+        lines.push(Line { name: zone.zone.clone(), points: points(&|lead| lead.learned), colour, dashed: false });
+        let weekly = points(&|lead| lead.hour_of_week);
+        lines.push(Line { name: format!("{}, hour of week", zone.zone), points: weekly, colour, dashed: true });
+    }
+    draw("Forecasts of carbon: mean absolute error", "hours ahead", "g/kWh", 0.0, &lines)
+}
+
 fn run(options: &Options) -> Result<(), String> {
     match &options.experiment {
         Experiment::E1 { zones, year, start, jobs, caps, shortest } => {
@@ -187,6 +279,27 @@ fn run(options: &Options) -> Result<(), String> {
                 seed: options.seed,
             })?;
             keep(options, "E4", &found, &picture_of_e4(&found), &section::e4(&found))
+        }
+        Experiment::E6 { year, jobs, each, forecasts, shortest } => {
+            let found = e6::run(&e6::Setting {
+                series: year.series(&options.data),
+                jobs: jobs.clone().unwrap_or_else(|| options.data.join("jobs/gaia-pai/pai_1k.csv")),
+                each: *each,
+                start: year.start()?,
+                days: year.days,
+                forecasts: forecasts.clone(),
+                shortest: Seconds(*shortest),
+                seed: options.seed,
+            })?;
+            keep(options, "E6", &found, &picture_of_e6(&found), &section::e6(&found))
+        }
+        Experiment::Forecasts { year } => {
+            let found = forecasts::run(&forecasts::Setting {
+                series: year.series(&options.data),
+                start: year.start()?,
+                days: year.days,
+            })?;
+            keep(options, "forecasts", &found, &picture_of_forecasts(&found), &section::forecasts(&found))
         }
         Experiment::Profiles { dir } => {
             for (name, text) in profiles::shipped(&options.data)? {

@@ -5,6 +5,12 @@ use crate::e3::{E3, Event};
 use crate::e4::{E4, POLICIES};
 use std::fmt::Write;
 
+mod e6;
+mod forecasts;
+
+pub use e6::e6;
+pub use forecasts::forecasts;
+
 /// A document with an experiment's section made anew; at its end where there was none.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ pub struct Simulate {
     /// The scenario (YAML). Paths in it are relative to it.
     file: PathBuf,
     /// Use this policy instead of the scenario's: heliotrope, run-now, or one that was published:
-    /// lowest-slot, lowest-window, carbon-time, ecovisor, wait-awhile.
+    /// lowest-slot, lowest-window, carbon-time, ecovisor, wait-awhile, suspend-resume, price-threshold.
     #[arg(long)]
     policy: Option<String>,
     /// Set a field of the scenario, as `site.domains[0].capWatts=21000`. May be given several times.

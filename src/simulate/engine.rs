@@ -7,7 +7,7 @@ use super::setup::Setup;
 use super::work::Job;
 use crate::core::admit::{Action, Cycle, Reason, cycle};
 use crate::core::domain::DomainId;
-use crate::core::forecast::{Forecast, known_at};
+use crate::core::forecast::Outlook;
 use crate::core::plan::checker::Note;
 use crate::core::plan::{
     Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Running, Supply, Suspension, Workload,
@@ -44,8 +44,8 @@ pub struct RefusedPlan {
     pub note: Note,
 }
 
-/// How often forecasts are looked at again where slots are shorter: signals are hourly, and a slot of a second would
-/// make a cycle of each second.
+/// What is known of what comes changes with each hour and with each value of a signal; where these come faster it is looked at again
+/// as often as this, since a cycle for each would tell nothing more.
 const LOOK_AGAIN: Seconds = Seconds(300);
 
 /// Runs a scenario under a policy. `tell` hears how far it is, in thousandths.
@@ -92,7 +92,8 @@ struct Engine<'a> {
     jobs: Vec<Progress<'a>>,
     arrived: usize,
     meter: Meter<'a>,
-    price: Steps<i64>,
+    price: Outlook,
+    carbon: Option<Outlook>,
     plan: Option<Arc<PowerPlan>>,
     verdicts: BTreeMap<usize, (&'static str, String)>,
     last_thorough: Option<Moment>,
@@ -110,13 +111,15 @@ impl<'a> Engine<'a> {
             finished: None,
             waits: Vec::new(),
         });
+        let outlook = |steps| Outlook::new(steps, known_from(setup), setup.forecast, setup.seed);
         Self {
             setup,
             policy,
             jobs: jobs.collect(),
             arrived: 0,
             meter: Meter::new(&setup.tree, &setup.pools),
-            price: price_over_time(setup),
+            price: outlook(price_over_time(setup)),
+            carbon: setup.carbon.as_ref().map(|series| outlook(series.steps.clone())),
             plan: None,
             verdicts: BTreeMap::new(),
             last_thorough: None,
@@ -128,6 +131,7 @@ impl<'a> Engine<'a> {
     /// What happens at one moment: ends, arrivals, one cycle and its actions.
     fn step(&mut self, now: Moment) -> Result<(), RefusedPlan> {
         self.finish(now);
+        [Some(&mut self.price), self.carbon.as_mut()].into_iter().flatten().for_each(|outlook| outlook.observe(now));
         while self.jobs.get(self.arrived).is_some_and(|progress| progress.job.arrival <= now) {
             self.arrived += 1;
         }
@@ -159,11 +163,7 @@ impl<'a> Engine<'a> {
         order.sort_by(|a, b| self.jobs[*a].job.id.cmp(&self.jobs[*b].job.id));
         let workloads = order.iter().map(|i| self.workload(&self.jobs[*i], now)).collect();
         let until = now + Seconds(7 * Seconds::DAY.0); // longer than any wait: nothing is planned on what lies beyond
-        let known = |actual: &Steps<i64>| match self.setup.forecast {
-            Forecast::Perfect => actual.clone(),
-            forecast => known_at(actual, known_from(self.setup), now, until, forecast, self.setup.seed),
-        };
-        let intensity = self.setup.carbon.as_ref().map(|series| known(&series.steps).map(CarbonIntensity));
+        let intensity = self.carbon.as_ref().map(|carbon| carbon.known(now, until).map(CarbonIntensity));
         let problem = Problem {
             now,
             seed: self.setup.seed,
@@ -171,7 +171,7 @@ impl<'a> Engine<'a> {
             horizon: until - now,
             tree: self.setup.tree.clone(),
             pools: self.setup.pools.clone(),
-            supplies: vec![Supply { price: known(&self.price), intensity }],
+            supplies: vec![Supply { price: self.price.known(now, until), intensity }],
             delay_cost_per_hour: self.setup.delay_cost_per_hour,
             workloads,
             fixed: Vec::new(),
@@ -257,8 +257,7 @@ impl<'a> Engine<'a> {
         let planned = self.plan.iter().flat_map(|plan| &plan.entries).flat_map(|entry| &entry.runs);
         let planned = planned.flat_map(|run| [run.start, run.end]).filter(|at| *at > now).min();
         let waits = self.jobs[..self.arrived].iter().any(|progress| progress.finished.is_none());
-        let tick = (waits && self.setup.forecast != Forecast::Perfect)
-            .then(|| (now + Seconds(1)).ceil(self.setup.slot.max(LOOK_AGAIN)));
+        let tick = self.price.next_change(now).filter(|_| waits).map(|at| at.max((now + Seconds(1)).ceil(LOOK_AGAIN)));
         let events = [arrival, finish, caps, planned, tick];
         events.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(Moment::FAR_FUTURE)
     }

@@ -3,7 +3,7 @@
 //! Units are in the names. A power is an integer of watts or a text with its unit (`34 kW`), a duration a text (`15m`).
 
 use crate::api::{BaselineMethod, WorkloadClass};
-use crate::core::forecast::Forecast;
+use crate::core::forecast::{Forecast, Method};
 use crate::signals::Format;
 use crate::units::{Moment, Seconds, Watts};
 use serde::{Deserialize, Deserializer};
@@ -213,16 +213,17 @@ pub struct Signal {
     pub column: Option<String>,
 }
 
-/// `perfect`, `persistence`, `hour-of-week` or `{noisePercent: N}`.
+/// `perfect`, `persistence`, `hour-of-week`, `learned` or `{noisePercent: N}`.
 fn forecast<'de, D: Deserializer<'de>>(from: D) -> Result<Forecast, D::Error> {
-    const KNOWN: &str = "use perfect, persistence, hour-of-week or {noisePercent: N} with N from 0 to 100";
+    const KNOWN: &str = "use perfect, persistence, hour-of-week, learned or {noisePercent: N} with N from 0 to 100";
     let wrong = |what: String| Err(serde::de::Error::custom(format!("{what}: {KNOWN}")));
     let mut percent = None;
     match serde_yaml::Value::deserialize(from)? {
         serde_yaml::Value::String(name) => match name.as_str() {
             "perfect" => return Ok(Forecast::Perfect),
-            "persistence" => return Ok(Forecast::Persistence),
-            "hour-of-week" => return Ok(Forecast::HourOfWeek),
+            "persistence" => return Ok(Forecast::By(Method::Persistence)),
+            "hour-of-week" => return Ok(Forecast::By(Method::HourOfWeek)),
+            "learned" => return Ok(Forecast::By(Method::Learned)),
             _ => return wrong(format!("`{name}` is not a forecast")),
         },
         serde_yaml::Value::Mapping(fields) => {

@@ -37,8 +37,17 @@ impl Policy for RunNow {
 }
 
 /// The names that [`by_name`] knows.
-pub const POLICIES: [&str; 7] =
-    ["heliotrope", "run-now", "lowest-slot", "lowest-window", "carbon-time", "ecovisor", "wait-awhile"];
+pub const POLICIES: [&str; 9] = [
+    "heliotrope",
+    "run-now",
+    "lowest-slot",
+    "lowest-window",
+    "carbon-time",
+    "ecovisor",
+    "wait-awhile",
+    "suspend-resume",
+    "price-threshold",
+];
 
 /// The policy of a name.
 #[must_use]

@@ -31,14 +31,27 @@ pub enum Published {
     /// Runs in the seconds that cost least until it must be done, knowing its length. Wiesner et al., *Let's Wait Awhile*,
     /// Middleware 2021, the interrupting scheduler.
     WaitAwhile,
+    /// Suspended while the intensity is above a threshold, resumed below it, and without a break once it has waited as long as it may:
+    /// what Hanafy et al., *CarbonScaler*, Proc. ACM Meas. Anal. Comput. Syst. 7(3), 2023, hold theirs against. Where the threshold lies
+    /// is our choice: a quarter of the week that follows is below it, so a day that is dear throughout has no run.
+    SuspendResume,
+    /// Buys each hour of its work when the price is at or below what that hour may cost, and the last ones at any price. Of the future
+    /// it knows the lowest and the highest price of the week that follows, and no more; the thresholds are the ones that lose least in the worst
+    /// case. Lorenz, Panagiotou, Steger, *Optimal Algorithms for k-Search with Application in Option Pricing*, Algorithmica 55(2), 2009, used
+    /// for carbon by Lechowicz et al., *The Online Pause and Resume Problem*, Proc. ACM Meas. Anal. Comput. Syst. 7(3), 2023.
+    PriceThreshold,
 }
 
 /// Starts are tried at whole hours from the arrival, as GAIA does.
 const TRIES_EACH: Seconds = Seconds::HOUR;
 
-/// What a threshold looks at, and its place in that, in thousandths.
-const THRESHOLD_OVER: Seconds = Seconds::DAY;
-const THRESHOLD_PERMILLE: i64 = 300;
+/// What a threshold looks at, and how much of that is below it, in thousandths: as GAIA has it for Ecovisor.
+const ECOVISOR: (Seconds, i64) = (Seconds::DAY, 300);
+
+/// The same of the threshold that ignores single days: a guess.
+const SUSPEND_RESUME: (Seconds, i64) = (WEEK, 250);
+
+const WEEK: Seconds = Seconds(7 * Seconds::DAY.0);
 
 impl Policy for Published {
     fn name(&self) -> &'static str {
@@ -48,6 +61,8 @@ impl Policy for Published {
             Self::CarbonTime => "carbon-time",
             Self::Ecovisor => "ecovisor",
             Self::WaitAwhile => "wait-awhile",
+            Self::SuspendResume => "suspend-resume",
+            Self::PriceThreshold => "price-threshold",
         }
     }
 
@@ -85,12 +100,22 @@ impl Policy for Published {
 
 impl Published {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::LowestSlot, Self::LowestWindow, Self::CarbonTime, Self::Ecovisor, Self::WaitAwhile];
+    pub const ALL: [Self; 7] = [
+        Self::LowestSlot,
+        Self::LowestWindow,
+        Self::CarbonTime,
+        Self::Ecovisor,
+        Self::WaitAwhile,
+        Self::SuspendResume,
+        Self::PriceThreshold,
+    ];
 
     /// Does it stop what runs, to go on later?
     fn breaks(self) -> bool {
-        matches!(self, Self::Ecovisor | Self::WaitAwhile)
+        match self {
+            Self::LowestSlot | Self::LowestWindow | Self::CarbonTime => false,
+            Self::Ecovisor | Self::WaitAwhile | Self::SuspendResume | Self::PriceThreshold => true,
+        }
     }
 
     fn place(self, problem: &Problem, room: &impl Room, workload: &Workload, choice: PoolChoice) -> Option<Placement> {
@@ -134,9 +159,18 @@ impl Published {
                 }
                 whole(best.0)
             }
-            Self::Ecovisor if workload.is_divisible() => below(price, now, length, wait),
-            Self::WaitAwhile if workload.is_divisible() => cheapest_seconds(price, now, length, wait),
-            Self::Ecovisor | Self::WaitAwhile => whole(now),
+            _ if !workload.is_divisible() => whole(now),
+            Self::WaitAwhile => cheapest_seconds(price, now, length, wait),
+            Self::PriceThreshold => {
+                let thresholds = reservations(price, now, length);
+                let of = |done: Seconds| usize::try_from(done.0 / Seconds::HOUR.0).ok().and_then(|i| thresholds.get(i));
+                below(price, now, length, wait, &|done| of(done).copied().unwrap_or(i64::MAX))
+            }
+            Self::Ecovisor | Self::SuspendResume => {
+                let over = if self == Self::Ecovisor { ECOVISOR } else { SUSPEND_RESUME };
+                let threshold = threshold(price, now, over);
+                below(price, now, length, wait, &|_| threshold)
+            }
         }
     }
 }
@@ -145,33 +179,41 @@ fn tries(now: Moment, wait: Seconds) -> impl Iterator<Item = Moment> {
     (0..=wait.0 / TRIES_EACH.0).map(move |n| now + Seconds(n * TRIES_EACH.0))
 }
 
-/// While the price is below the threshold, and without a break once all of `wait` is used up.
-fn below(price: &Steps<i64>, now: Moment, length: Seconds, wait: Seconds) -> Vec<(Moment, Moment)> {
-    let threshold = threshold(price, now);
-    let (mut left, mut wait) = (length, wait);
+/// While the price is below the threshold for what is done so far, which may change with each hour done; and without a break once
+/// all of `wait` is used up.
+fn below(
+    price: &Steps<i64>,
+    now: Moment,
+    length: Seconds,
+    wait: Seconds,
+    threshold: &dyn Fn(Seconds) -> i64,
+) -> Vec<(Moment, Moment)> {
+    let (mut done, mut wait) = (Seconds::ZERO, wait);
     let mut spans = Vec::new();
-    for (start, end, price) in price.pieces(now, now + length + wait) {
-        let starts = match price < threshold {
-            true => start,
-            false => {
-                let waits = (end - start).min(wait);
+    for (mut at, end, price) in price.pieces(now, now + length + wait) {
+        while at < end && done < length {
+            let left_of_hour = Seconds(Seconds::HOUR.0 - done.0 % Seconds::HOUR.0);
+            if price >= threshold(done) && wait > Seconds::ZERO {
+                let waits = (end - at).min(wait);
                 wait -= waits;
-                start + waits
+                at = at + waits;
+            } else {
+                let runs = (end - at).min(length - done).min(left_of_hour);
+                join(&mut spans, (at, at + runs));
+                done += runs;
+                at = at + runs;
             }
-        };
-        let ends = end.min(starts + left);
-        left -= (ends - starts).max(Seconds::ZERO);
-        join(&mut spans, (starts, ends));
+        }
     }
     spans
 }
 
-/// The price that so much of the next day is below.
-fn threshold(price: &Steps<i64>, now: Moment) -> i64 {
+/// The price that so much of what follows is below.
+fn threshold(price: &Steps<i64>, now: Moment, (over, permille): (Seconds, i64)) -> i64 {
     let mut prices: Vec<(i64, Seconds)> =
-        price.pieces(now, now + THRESHOLD_OVER).map(|(start, end, price)| (price, end - start)).collect();
+        price.pieces(now, now + over).map(|(start, end, price)| (price, end - start)).collect();
     prices.sort_unstable();
-    let mut below = Seconds(THRESHOLD_OVER.0 * THRESHOLD_PERMILLE / 1000);
+    let mut below = Seconds(over.0 * permille / 1000);
     for (price, span) in &prices {
         if below < *span {
             return *price;
@@ -179,6 +221,36 @@ fn threshold(price: &Steps<i64>, now: Moment) -> i64 {
         below -= *span;
     }
     prices.last().map_or(i64::MAX, |(price, _)| *price)
+}
+
+/// More hours than this share their thresholds: the differences between them are lost in rounding.
+const MOST_RESERVATIONS: usize = 1000;
+
+/// For each hour of work the price below which it is bought: falling from M/s to m, where all prices lie in [m, M] and s is the ratio to
+/// the best that is kept in the worst case, (1 − m/M) ÷ (1 − 1/s) = (1 + 1/(s·k))^k with k hours in all.
+fn reservations(price: &Steps<i64>, now: Moment, length: Seconds) -> Vec<i64> {
+    let hours =
+        usize::try_from((length.0 + Seconds::HOUR.0 - 1) / Seconds::HOUR.0).unwrap_or(1).clamp(1, MOST_RESERVATIONS);
+    let most = price.highest(now, now + WEEK) as f64;
+    // ratios are of prices above zero: what is free or better is taken as next to nothing
+    let least = (price.lowest(now, now + WEEK) as f64).max(most / 1e6);
+    if most <= 0.0 || least >= most {
+        return vec![i64::MAX; hours];
+    }
+    let k = hours as f64;
+    // multiplied out, since `powi` may round otherwise elsewhere
+    let power = |base: f64, times: usize| (0..times).fold(1.0, |power, _| power * base);
+    let (mut low, mut high) = (1.0, most / least);
+    for _ in 0..100 {
+        // the left side falls in s, the right side too, and slower
+        let s = f64::midpoint(low, high);
+        let missing = (1.0 - least / most) / (1.0 - 1.0 / s) - power(1.0 + 1.0 / (s * k), hours);
+        if missing > 0.0 { low = s } else { high = s }
+    }
+    let s = high;
+    let bought = |i: usize| most * (1.0 - (1.0 - 1.0 / s) * power(1.0 + 1.0 / (s * k), i));
+    // at or below, in whole units
+    (0..hours).map(|i| bought(i) as i64 + 1).collect()
 }
 
 /// The seconds that cost least, the earliest of those that cost the same.
@@ -226,16 +298,65 @@ mod tests {
         let mut day = [10; 24];
         day[2..10].fill(1); // a third of the day is cheap
         let price = hourly(&day);
-        assert_eq!(threshold(&price, Moment(0)), 1, "and nothing is below it");
+        assert_eq!(threshold(&price, Moment(0), ECOVISOR), 1, "and nothing is below it");
         day[9] = 2;
         day[2] = 0;
         let price = hourly(&day);
-        assert_eq!(threshold(&price, Moment(0)), 2);
-        let runs =
-            |length: i64, wait: i64| hours(&below(&price, Moment(0), Seconds(length * HOUR), Seconds(wait * HOUR)));
+        let known = threshold(&price, Moment(0), ECOVISOR);
+        assert_eq!(known, 2);
+        let runs = |length: i64, wait: i64| {
+            hours(&below(&price, Moment(0), Seconds(length * HOUR), Seconds(wait * HOUR), &|_| known))
+        };
         assert_eq!(runs(3, 24), [(2.0, 5.0)]);
         assert_eq!(runs(9, 4), [(2.0, 9.0), (11.0, 13.0)]);
         assert_eq!(runs(3, 1), [(1.0, 4.0)]);
         assert_eq!(runs(3, 0), [(0.0, 3.0)]);
+    }
+
+    #[test]
+    fn a_week_decides_when_to_resume_and_not_a_day() {
+        // the first day is dear throughout, the second is not
+        let day = |low, high| (0..24).map(move |hour| if hour < 12 { high } else { low });
+        let prices: Vec<i64> = day(8, 9).chain((0..6).flat_map(|_| day(1, 9))).collect();
+        let price = hourly(&prices);
+        assert_eq!((threshold(&price, Moment(0), ECOVISOR), threshold(&price, Moment(0), SUSPEND_RESUME)), (8, 1));
+        let price = hourly(&prices.iter().map(|price| if *price == 1 { 2 } else { *price }).collect::<Vec<_>>());
+        let limit = threshold(&price, Moment(0), SUSPEND_RESUME) + 1;
+        let runs = below(&price, Moment(0), Seconds(2 * HOUR), Seconds(40 * HOUR), &|_| limit);
+        assert_eq!(hours(&runs), [(36.0, 38.0)]);
+    }
+
+    #[test]
+    fn hours_are_bought_at_falling_prices_that_meet_the_equation() {
+        let (least, most) = (100_000_000_i64, 900_000_000_i64);
+        let mut prices = vec![most; 168];
+        prices[100] = least;
+        let thresholds = reservations(&hourly(&prices), Moment(0), Seconds(5 * HOUR));
+        assert_eq!(thresholds.len(), 5);
+        assert!(thresholds.windows(2).all(|pair| pair[0] > pair[1]), "{thresholds:?}");
+        let s = most as f64 / thresholds[0] as f64;
+        let sides = (1.0 - 1.0 / 9.0) / (1.0 - 1.0 / s) - (1.0 + 1.0 / (5.0 * s)).powi(5);
+        assert!(sides.abs() < 1e-6, "{sides}");
+        // the one after the last would be the lowest price: no threshold is below it
+        let next = most as f64 * (1.0 - (1.0 - 1.0 / s) * (1.0 + 1.0 / (5.0 * s)).powi(5));
+        assert!((next - least as f64).abs() < 100.0, "{next}");
+        assert!(thresholds[4] > least);
+    }
+
+    #[test]
+    fn what_was_not_bought_in_time_is_bought_at_any_price() {
+        let falling = |done: Seconds| 5 - done.0 / HOUR;
+        let price = hourly(&[9, 4, 4, 3, 9, 9, 9, 9]);
+        let runs = |wait: i64| hours(&below(&price, Moment(0), Seconds(3 * HOUR), Seconds(wait * HOUR), &falling));
+        // the first at 4 is below 5; the second at 4 is not below 4, at 3 it is; the third at no price that comes
+        assert_eq!(runs(4), [(1.0, 2.0), (3.0, 4.0), (6.0, 7.0)]);
+        assert_eq!(runs(0), [(0.0, 3.0)]);
+        // equal prices, none above zero, and no end of work: nothing to choose, and no panic
+        for prices in [[7_i64; 4], [0; 4], [-5; 4]] {
+            let all = reservations(&hourly(&prices), Moment(0), Seconds(i64::MAX / 8));
+            assert!(all.iter().all(|threshold| *threshold == i64::MAX));
+        }
+        let mixed = reservations(&hourly(&[-5, 3, 9]), Moment(0), Seconds(i64::MAX / 8));
+        assert!(mixed.len() == MOST_RESERVATIONS && mixed.iter().all(|threshold| *threshold <= 10));
     }
 }
