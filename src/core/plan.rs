@@ -10,6 +10,7 @@ mod heliotrope;
 mod improve;
 mod ledger;
 mod place;
+mod points;
 mod policy;
 mod prices;
 mod problem;
@@ -20,6 +21,7 @@ mod slots;
 
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
+pub use points::{NotWorth, Pace, worth_choosing};
 pub use policy::{POLICIES, Policy, RunNow, by_name};
 pub use problem::{
     Asking, Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Supply, Suspension, Why,
