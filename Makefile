@@ -28,6 +28,9 @@ bench-divide:  ## milliseconds to divide the watts of 40,000 accelerators, again
 eval-E1:       ## follows the carbon of three zones under caps, beside the exact LP; needs ../shared/data; writes docs/results.md
 	@cargo run --quiet --release --locked -p heliotrope-eval -- e1
 
+eval-E2:       ## when and at how many watts: waiting, slowing, both, beside the joint LP; needs ../shared/data; writes docs/results.md
+	@cargo run --quiet --release --locked -p heliotrope-eval -- e2
+
 eval-E3:       ## holds the curtailment of the Phoenix trial, beside other ways and the optimum; needs ../shared/data; writes docs/results.md
 	@cargo run --quiet --release --locked -p heliotrope-eval -- e3
 
@@ -56,4 +59,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E1 eval-E3 eval-E4 eval-E6 eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E1 eval-E2 eval-E3 eval-E4 eval-E6 eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down

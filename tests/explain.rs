@@ -4,8 +4,8 @@
 
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::{
-    Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Supply, Suspension, Why, Workload,
-    changes, explain,
+    Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Supply, Suspension, Why,
+    Workload, changes, explain,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
@@ -65,7 +65,7 @@ fn work(id: &str, watts: i64, accelerators: u32, by: Option<i64>) -> Workload {
         priority: 0,
         arrival: Moment(0),
         remaining: Seconds(2 * HOUR),
-        choices: vec![PoolChoice { pool: PoolId(0), load }],
+        choices: vec![PoolChoice { pool: PoolId(0), load, pace: Pace::FULL }],
         running: None,
         suspension: Suspension::ForCapOnly,
         stops_later_by: Seconds::ZERO,

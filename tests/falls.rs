@@ -41,7 +41,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         priority: 0,
         arrival: Moment(-since),
         remaining: Seconds::DAY,
-        choices: vec![PoolChoice { pool: PoolId(0), load }],
+        choices: vec![PoolChoice::full(PoolId(0), load)],
         running: Some(Running::new(PoolId(0), Moment(-since))),
         suspension: Suspension::ForCapOnly,
         stops_later_by: Seconds(*later),

@@ -129,7 +129,7 @@ fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
                 priority: s.priority,
                 arrival: Moment(-60 * i64::try_from(i).unwrap()),
                 remaining,
-                choices: (0..2).map(|pool| PoolChoice { pool: PoolId(pool), load }).collect(),
+                choices: (0..2).map(|pool| PoolChoice::full(PoolId(pool), load)).collect(),
                 running: s.running.map(|pool| Running::new(PoolId(pool), Moment(-3600))),
                 suspension: if s.divisible {
                     Suspension::ForSupply { cost: Seconds(30) }
@@ -400,7 +400,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
 
 /// One pool, so many watts.
 fn one_pool(watts: i64) -> PoolChoice {
-    PoolChoice { pool: PoolId(0), load: Load { watts: Watts(watts), accelerators: 1, hosts: 0 } }
+    PoolChoice::full(PoolId(0), Load { watts: Watts(watts), accelerators: 1, hosts: 0 })
 }
 
 fn one(slots: i64, slack: Option<i64>, divisible: bool) -> Vec<Workload> {
@@ -454,7 +454,7 @@ fn each_pool_is_priced_by_what_feeds_it() {
     problem.pools[1].supply = 1;
     problem.supplies = vec![supply(Steps::constant(90_000_000)), supply(two_valleys())];
     let entry = &Heliotrope.plan(&problem).entries[0];
-    assert_eq!(entry.runs, [Run { pool: PoolId(1), start: Moment(5 * 3600), end: Moment(6 * 3600) }]);
+    assert_eq!(entry.runs, [Run::full(PoolId(1), Moment(5 * 3600), Moment(6 * 3600))]);
 }
 
 #[test]

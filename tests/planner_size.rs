@@ -80,7 +80,7 @@ fn workload(i: usize, length: i64, finish_by: Option<Moment>) -> Workload {
         priority: 0,
         arrival: NOW,
         remaining: Seconds(length),
-        choices: (0..2).map(|pool| PoolChoice { pool: PoolId(pool), load: LOAD }).collect(),
+        choices: (0..2).map(|pool| PoolChoice::full(PoolId(pool), LOAD)).collect(),
         running: None,
         suspension: Suspension::ForSupply { cost: Seconds(30) },
         stops_later_by: Seconds::ZERO,
@@ -159,7 +159,7 @@ impl Policy for Faulty {
     fn plan(&self, problem: &Problem) -> PowerPlan {
         let entries = problem.workloads.iter().map(|w| Entry {
             id: w.id.clone(),
-            runs: vec![Run { pool: PoolId(0), start: problem.now, end: problem.now + w.remaining }],
+            runs: vec![Run::full(PoolId(0), problem.now, problem.now + w.remaining)],
             late: if *w.id == *"w00000" && self.0 == Why::Late { Seconds(7) } else { Seconds::ZERO },
             why: Why::Cheapest,
         });

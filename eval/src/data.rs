@@ -106,6 +106,26 @@ pub fn jobs(event: &Path, sweep: &Path) -> Result<Vec<Job>, String> {
     if jobs.is_empty() { Err(format!("{}: there is no workload in it", path.display())) } else { Ok(jobs) }
 }
 
+/// A curve of a sweep: its name, and draw in watts and speed as a part of the highest at each limit.
+pub type Curve = (String, Vec<(f64, f64)>);
+
+/// The curves of a sweep, in its order.
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn curves(sweep: &Path) -> Result<Vec<Curve>, String> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for row in rows(sweep)? {
+        let point = (number(sweep, &row, 5)?, number(sweep, &row, 4)?);
+        let name = row.first().cloned().unwrap_or_default();
+        match curves.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, points)) => points.push(point),
+            None => curves.push((name, vec![point])),
+        }
+    }
+    if curves.is_empty() { Err(format!("{}: there is no curve in it", sweep.display())) } else { Ok(curves) }
+}
+
 /// Each minute's watts in the trial.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Cost units in a millionth of the currency unit: a MWh is 3.6e9 joules.
-const COST_UNITS: f64 = 3.6e9;
+pub(crate) const COST_UNITS: f64 = 3.6e9;
 
 /// What is measured, and on what.
 #[derive(Debug, Clone)]
@@ -115,7 +115,13 @@ impl Policy for AsPlanned {
 }
 
 /// The setting as a scenario.
-fn scenario(setting: &Setting, carbon: &Path, cap: Option<i64>, slot: i64, rule: &str) -> Result<Setup, String> {
+pub(crate) fn scenario(
+    setting: &Setting,
+    carbon: &Path,
+    cap: Option<i64>,
+    slot: i64,
+    rule: &str,
+) -> Result<Setup, String> {
     let text = format!(
         "apiVersion: heliotrope.dev/v1alpha1\nkind: Scenario\nstart: {}\nduration: {}h\nslot: {slot}s\nseed: {}\n\
         site:\n  domains:\n    - {{name: site, capWatts: {}}}\n  pools:\n\

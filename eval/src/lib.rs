@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod e1;
+pub mod e2;
 pub mod e3;
 pub mod e4;
 pub mod e6;

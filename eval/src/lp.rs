@@ -2,8 +2,8 @@
 
 use crate::data::Job;
 use good_lp::{Expression, ProblemVariables, SolverModel, clarabel, constraint, variable};
-use heliotrope::core::plan::Problem;
-use heliotrope::units::{Moment, Seconds};
+use heliotrope::core::plan::{PoolChoice, Problem};
+use heliotrope::units::{Moment, Seconds, Watts};
 use std::collections::BTreeMap;
 
 /// How fast each workload can be within so many watts, so that together they do the most work; as parts of their highest speeds.
@@ -52,7 +52,8 @@ pub fn weighted(jobs: &[Job], speeds: &[f64]) -> f64 {
 /// The least that the work of a problem costs within its deadlines, the caps of its domains and the accelerators of its pools, in
 /// price × watts × seconds, where each workload may be cut at will and caps hold as means over each hour. No plan costs less.
 ///
-/// Baselines, idle draw and hosts are left away, as is what runs already: for settings that have none.
+/// Of several operating points each hour may hold any mix. Hosts are counted as shared by nobody. Baselines and idle draw are left
+/// away, as is what runs already: for settings that have none.
 ///
 /// # Errors
 /// Where a workload has no deadline, and where the solver finds no optimum: not all deadlines can be kept.
@@ -76,7 +77,9 @@ pub fn least_cost(problem: &Problem) -> Result<f64, String> {
             for choice in &workload.choices {
                 let runs = variables.add(variable().min(0.0));
                 here += runs;
-                let (pool, mut kilowatts) = (problem.pool(choice.pool), choice.load.watts.0 as f64 / 1000.0);
+                done += runs * choice.pace.part();
+                let (pool, watts) = (problem.pool(choice.pool), with_hosts(problem, choice));
+                let mut kilowatts = watts.0 as f64 / 1000.0;
                 for domain in problem.tree.chain(pool.domain) {
                     kilowatts *= 1.0 + f64::from(problem.tree.get(domain).spec.overhead_permille) / 1000.0;
                     *used.entry((domain.0, at)).or_default() += runs * kilowatts;
@@ -84,11 +87,10 @@ pub fn least_cost(problem: &Problem) -> Result<f64, String> {
                 *used.entry((problem.tree.len() + choice.pool.0, at)).or_default() +=
                     runs * f64::from(choice.load.accelerators);
                 // charged are whole watts, as the site's meter shows them
-                let seen = problem.tree.seen_from_above(pool.domain, choice.load.watts).last();
-                let paid = seen.map_or(choice.load.watts, |(_, watts)| watts).0 as f64 / 1000.0;
+                let seen = problem.tree.seen_from_above(pool.domain, watts).last();
+                let paid = seen.map_or(watts, |(_, watts)| watts).0 as f64 / 1000.0;
                 cost += runs * (problem.supply(choice.pool).price.at(*start) as f64 / 1e6 * paid);
             }
-            done += here.clone();
             once.push(constraint!(here <= most));
         }
         work.push(constraint!(done == hours(workload.remaining)));
@@ -118,6 +120,11 @@ pub fn least_cost(problem: &Problem) -> Result<f64, String> {
         model.solve().map_err(|error| format!("the LP of {} workloads: {error}", problem.workloads.len()))?;
     // millions × kW × h, in millionths × W × s
     Ok(cost.eval_with(&solution) * 1e6 * 1000.0 * 3600.0)
+}
+
+/// What a choice draws with its hosts.
+pub(crate) fn with_hosts(problem: &Problem, choice: &PoolChoice) -> Watts {
+    choice.load.watts + problem.pool(choice.pool).host_extra.times(choice.load.hosts)
 }
 
 /// From now until the last deadline, cut at each hour and wherever a price or a cap changes.

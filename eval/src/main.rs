@@ -1,11 +1,11 @@
-//! What is made of the shared data, as commands: `make eval-E1`, `make eval-E3`, `make eval-E4`, `make eval-E6`,
+//! What is made of the shared data, as commands: `make eval-E1`, `make eval-E2`, `make eval-E3`, `make eval-E4`, `make eval-E6`,
 //! `make eval-forecasts`, `make profiles`.
 
 use clap::{Parser, Subcommand};
 use heliotrope::units::{Moment, Seconds};
 use heliotrope_eval::plot::{COLOURS, Line, draw};
 use heliotrope_eval::years::Signal;
-use heliotrope_eval::{e1, e3, e4, e6, forecasts, profiles, section};
+use heliotrope_eval::{e1, e2, e3, e4, e6, forecasts, profiles, section};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -50,6 +50,30 @@ enum Experiment {
         /// Shortest runs in seconds; the bars are about the first.
         #[arg(long, value_delimiter = ',', default_values_t = [5_i64, 300, 900])]
         shortest: Vec<i64>,
+    },
+    /// When and at how many watts.
+    E2 {
+        /// Zones: `carbon/ZONE_YEAR_hourly.csv` in the data.
+        #[arg(long, value_delimiter = ',', default_values_t = ["US-CAL-CISO".to_owned(), "DE-LU".to_owned(), "KR".to_owned()])]
+        zones: Vec<String>,
+        /// The year of the carbon.
+        #[arg(long, default_value_t = 2022)]
+        year: u32,
+        /// What time 0 of the jobs is.
+        #[arg(long, default_value = "2022-10-19T16:00:00Z")]
+        start: String,
+        /// What a host draws for each of its accelerators in use, in watts.
+        #[arg(long, value_delimiter = ',', default_values_t = [0_i64, 100, 200])]
+        hosts: Vec<i64>,
+        /// The cap beside none, in thousandths of the highest draw of running at once.
+        #[arg(long, default_value_t = 600)]
+        cap_permille: i64,
+        /// Curves of the sweep that all jobs are given, beside all of them in turn.
+        #[arg(long, value_delimiter = ',', default_values_t = ["infer_llama_8b".to_owned(), "pt_mpt_7b_fast".to_owned()])]
+        curves: Vec<String>,
+        /// Solves the LP under the cap too, of some hundred thousand variables. Else the plan's own bound stands for it.
+        #[arg(long)]
+        exact: bool,
     },
     /// Holding a curtailment.
     E3 {
@@ -244,6 +268,27 @@ fn picture_of_forecasts(found: &forecasts::Forecasts) -> String {
     draw("Forecasts of carbon: mean absolute error", "hours ahead", "g/kWh", 0.0, &lines)
 }
 
+fn picture_of_e2(found: &e2::E2) -> String {
+    let mut zones: Vec<&String> = found.rows.iter().map(|row| &row.zone).collect();
+    zones.dedup();
+    let mut lines = Vec::new();
+    for (zone, colour) in zones.into_iter().zip(COLOURS) {
+        let of = |saved: &dyn Fn(&e2::Row) -> f64| {
+            let rows =
+                found.rows.iter().filter(|row| row.zone == *zone && row.curve.is_none() && row.cap_watts.is_none());
+            rows.map(|row| (row.host_watts as f64, saved(row))).collect()
+        };
+        lines.push(Line { name: zone.clone(), points: of(&|row| row.saved_percent), colour, dashed: false });
+        lines.push(Line {
+            name: format!("{zone}, waiting alone"),
+            points: of(&|row| row.shift_percent),
+            colour,
+            dashed: true,
+        });
+    }
+    draw("E2: carbon saved by waiting and slowing", "W of the host for each GPU", "% of running at once", 0.0, &lines)
+}
+
 fn run(options: &Options) -> Result<(), String> {
     match &options.experiment {
         Experiment::E1 { zones, year, start, jobs, caps, shortest } => {
@@ -258,6 +303,22 @@ fn run(options: &Options) -> Result<(), String> {
                 seed: options.seed,
             })?;
             keep(options, "E1", &found, &picture_of_e1(&found), &section::e1(&found))
+        }
+        Experiment::E2 { zones, year, start, hosts, cap_permille, curves, exact } => {
+            let carbon = |zone: &String| options.data.join(format!("carbon/{zone}_{year}_hourly.csv"));
+            let found = e2::run(&e2::Setting {
+                zones: zones.iter().map(|zone| (zone.clone(), carbon(zone))).collect(),
+                jobs: options.data.join("jobs/gaia-pai/pai_1k.csv"),
+                sweep: options.data.join("gpu-power/a100_llm_power_limit_sweep.csv"),
+                start: start.clone(),
+                hours: 720,
+                hosts: hosts.clone(),
+                cap_permille: Some(*cap_permille),
+                curves: std::iter::once(None).chain(curves.iter().cloned().map(Some)).collect(),
+                exact: *exact,
+                seed: options.seed,
+            })?;
+            keep(options, "E2", &found, &picture_of_e2(&found), &section::e2(&found))
         }
         Experiment::E3 { event, sweep } => {
             let found = e3::run(&e3::Setting {

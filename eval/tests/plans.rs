@@ -6,13 +6,35 @@ use heliotrope::core::chance::random;
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
-    Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload,
+    Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
-use heliotrope_eval::{e1, lp, section};
+use heliotrope_eval::{e1, e2, lp, section};
 
 const HOUR: i64 = 3600;
+
+/// Draw and pace of an accelerator, as parts of those at full in thousandths.
+const POINTS: [(i64, u32); 4] = [(1000, 1000), (720, 904), (570, 807), (290, 240)];
+
+/// The same site with operating points, and hosts that draw.
+fn site_with_points(seed: u64, count: u64) -> Problem {
+    let mut problem = site(seed, count);
+    for pool in &mut problem.pools {
+        pool.host_extra = Watts(i64::try_from(60 * (seed % 3)).unwrap());
+    }
+    for workload in &mut problem.workloads {
+        let full = std::mem::take(&mut workload.choices);
+        let points = full.into_iter().flat_map(|choice| {
+            POINTS.map(|(watts, permille)| {
+                let load = Load { watts: Watts(choice.load.watts.0 * watts / 1000), ..choice.load };
+                PoolChoice { load, pace: Pace::millionths(permille * 1000).unwrap(), ..choice }
+            })
+        });
+        workload.choices = points.collect();
+    }
+    problem
+}
 
 /// A site with two rows, and work that can be broken; all of it by chance.
 fn site(seed: u64, count: u64) -> Problem {
@@ -59,7 +81,7 @@ fn site(seed: u64, count: u64) -> Problem {
             priority: 0,
             arrival,
             remaining: length,
-            choices: pools.map(|pool| PoolChoice { pool: PoolId(pool), load }).collect(),
+            choices: pools.map(|pool| PoolChoice::full(PoolId(pool), load)).collect(),
             running: None,
             suspension: Suspension::ForSupply { cost: Seconds(0) },
             stops_later_by: Seconds::ZERO,
@@ -89,8 +111,8 @@ fn site(seed: u64, count: u64) -> Problem {
 fn no_bound_is_above_the_exact_optimum_and_no_plan_below() {
     const MILLIONTHS: f64 = 3.6e9;
     let mut worst = 0.0_f64;
-    for seed in 0..12 {
-        let problem = site(seed, 12 + 6 * seed);
+    let worlds = (0..12).map(|seed| (seed, site(seed, 12 + 6 * seed)));
+    for (seed, problem) in worlds.chain((20..28).map(|seed| (seed, site_with_points(seed, 6 * (seed - 18))))) {
         let plan = Heliotrope.plan(&problem);
         assert_eq!(check(&problem, &plan), vec![], "seed {seed}");
         assert_eq!(plan.misses(), 0, "seed {seed}: these sites have room for all");
@@ -143,4 +165,71 @@ fn a_small_month_stays_under_its_cap_and_near_the_optimum() {
     let text = section::e1(&found);
     let row = format!("({:.1} %) |", found.zones[0].caps[1].runs[0].share_percent);
     assert!(text.contains(&row), "{row}\n{text}");
+}
+
+#[test]
+fn a_small_month_with_points_saves_what_neither_waiting_nor_slowing_does_alone() {
+    let data = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    if !data.is_dir() {
+        assert!(std::env::var_os("CI").is_none(), "the shared data is needed in CI: {} is not there", data.display());
+        eprintln!("skipped: needs the shared data at {}", data.display());
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("heliotrope-e2-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let jobs = folder.join("jobs.csv");
+    let all = std::fs::read_to_string(data.join("jobs/gaia-pai/pai_1k.csv")).unwrap();
+    let few: Vec<&str> = all.lines().take(41).collect();
+    std::fs::write(&jobs, few.join("\n") + "\n").unwrap();
+    let found = e2::run(&e2::Setting {
+        zones: vec![("DE-LU".to_owned(), data.join("carbon/DE-LU_2022_hourly.csv"))],
+        jobs,
+        sweep: data.join("gpu-power/a100_llm_power_limit_sweep.csv"),
+        start: "2022-10-19T16:00:00Z".to_owned(),
+        hours: 720,
+        hosts: vec![0, 200],
+        cap_permille: Some(600),
+        curves: vec![None, Some("pt_mpt_7b_fast".to_owned())],
+        exact: true,
+        seed: 1,
+    })
+    .unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!((found.jobs, found.rows.len()), (40, 6));
+    for row in &found.rows {
+        let at = format!("{:?} {} W {:?}: {row:?}", row.curve, row.host_watts, row.cap_watts);
+        assert_eq!((row.misses, row.runs_shorter), (0, 0), "{at}");
+        assert!(row.share_percent > 95.0 && row.share_percent < 100.01, "{at}");
+        assert!(row.bound_percent >= row.lp_percent - 0.01, "{at}");
+        assert!(row.saved_percent > row.shift_percent, "{at}");
+        if let Some(throttle) = row.throttle_percent {
+            assert!(row.lp_percent >= throttle && row.lp_percent >= row.shift_percent, "{at}");
+        }
+    }
+    // the exact optimum of each job by itself is the LP's where there is no cap
+    assert!(found.rows.iter().any(|row| row.cap_watts.is_none() && row.throttle_percent.is_some()));
+    let text = section::e2(&found);
+    assert!(text.contains(&format!("{:.1} % |", found.rows[0].share_percent)), "{text}");
+}
+
+#[test]
+fn the_optimum_of_each_alone_is_the_lp_of_all_where_nothing_is_scarce() {
+    let mut problem = site_with_points(22, 20);
+    problem.tree = DomainTree::new(vec![DomainSpec {
+        name: "site".to_owned(),
+        parent: None,
+        cap: Steps::constant(Watts(1_000_000)),
+        baseline: Watts(0),
+        overhead_permille: 0,
+    }])
+    .unwrap();
+    problem.pools.truncate(1);
+    problem.pools[0].domain = problem.tree.find("site").unwrap();
+    problem.pools[0].accelerators = 1000;
+    problem.pools[0].nodes = 1000;
+    problem.workloads.iter_mut().for_each(|workload| workload.choices.retain(|choice| choice.pool == PoolId(0)));
+    let (alone, all) = (e2::least(&problem, e2::May::Both).unwrap(), lp::least_cost(&problem).unwrap());
+    assert!((alone / all - 1.0).abs() < 1e-5, "{alone} and {all}");
+    let [shift, throttle] = [e2::May::Wait, e2::May::Slow].map(|may| e2::least(&problem, may).unwrap());
+    assert!(alone < shift && alone < throttle, "{alone}, {shift}, {throttle}");
 }

@@ -379,7 +379,7 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
     let is_protected = protected(item.job.metadata.labels.as_ref())
         || protected(item.workload.as_ref().and_then(|workload| workload.metadata.labels.as_ref()));
     let choices = match running {
-        Some(running) => vec![PoolChoice { pool: running.pool, load: load(item, snapshot, site, running.pool.0) }],
+        Some(running) => vec![PoolChoice::full(running.pool, load(item, snapshot, site, running.pool.0))],
         None => choices(item, snapshot, site),
     };
     Workload {
@@ -418,7 +418,7 @@ fn choices(item: &Item, snapshot: &Snapshot, site: &Site) -> Vec<PoolChoice> {
     let best = all.iter().map(|pool| (site.is_enforced(*pool), site.pools[*pool].frozen.is_none())).max();
     all.into_iter()
         .filter(|pool| Some((site.is_enforced(*pool), site.pools[*pool].frozen.is_none())) == best)
-        .map(|pool| PoolChoice { pool: PoolId(pool), load: load(item, snapshot, site, pool) })
+        .map(|pool| PoolChoice::full(PoolId(pool), load(item, snapshot, site, pool)))
         .collect()
 }
 

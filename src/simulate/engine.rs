@@ -190,7 +190,7 @@ impl<'a> Engine<'a> {
             .filter(|(_, (_, model))| job.model.as_ref().is_none_or(|wanted| wanted == *model))
             .map(|(i, _)| {
                 let hosts = self.hosts(job, PoolId(i));
-                PoolChoice { pool: PoolId(i), load: Load { watts: job.watts, accelerators: job.accelerators, hosts } }
+                PoolChoice::full(PoolId(i), Load { watts: job.watts, accelerators: job.accelerators, hosts })
             })
             .collect();
         Workload {

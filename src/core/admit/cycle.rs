@@ -5,8 +5,8 @@ use super::victims::{Victims, victims};
 use crate::core::domain::DomainId;
 use crate::core::plan::checker::{Note, check};
 use crate::core::plan::{
-    Asking, Entry, Fixed, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Shortage, Workload,
-    WorkloadId,
+    Asking, Entry, Fixed, Ledger, Load, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Shortage,
+    Workload, WorkloadId,
 };
 use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     let mut now = Ledger::fixed(problem);
     let instant = problem.now + Seconds(1);
     for workload in &problem.workloads {
-        if let Some((pool, load)) = running_load(workload) {
+        if let Some((pool, load)) = workload.running_load() {
             now.add(pool, load, problem.now, Moment::FAR_FUTURE);
         }
     }
@@ -102,7 +102,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     }
     for (i, reason) in stop {
         let workload = &mut after.workloads[i];
-        if let Some((pool, load)) = running_load(workload) {
+        if let Some((pool, load)) = workload.running_load() {
             after.fixed.push(Fixed { pool, load, until: problem.now + stop_lead + workload.stops_later_by });
             if stop_lead == Seconds::ZERO {
                 now.remove(pool, load, problem.now, Moment::FAR_FUTURE);
@@ -122,7 +122,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
 
     // 5. Who pauses, since the plan has it run later.
     for (workload, entry) in after.workloads.iter().zip(&plan.entries) {
-        let Some((pool, load)) = running_load(workload) else { continue };
+        let Some((pool, load)) = workload.running_load() else { continue };
         if entry.run_at(problem.now).is_some() || !stands(&workload.id) {
             continue;
         }
@@ -144,13 +144,13 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     let mut started: Vec<(WorkloadId, PoolId, Load)> = Vec::new();
     let mut held: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
     let mut pools = after.pools.clone();
-    let mut ready: Vec<(&Workload, PoolId)> = after
+    let mut ready: Vec<(&Workload, Run)> = after
         .workloads
         .iter()
         .zip(&plan.entries)
         .filter(|(workload, _)| workload.running.is_none() && !stopped.contains_key(&workload.id))
         .filter(|(workload, _)| stands(&workload.id))
-        .filter_map(|(workload, entry)| Some((workload, entry.run_at(problem.now)?.pool)))
+        .filter_map(|(workload, entry)| Some((workload, entry.run_at(problem.now)?)))
         .collect();
     ready.sort_by_key(|(workload, _)| {
         let by = workload.finish_by.unwrap_or(Moment(i64::MIN));
@@ -158,8 +158,10 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     });
     for (workload, planned) in ready {
         let mut choices = workload.choices.clone();
-        choices.sort_by_key(|choice| choice.pool != planned);
-        for PoolChoice { pool, load } in choices {
+        choices.sort_by_key(|choice| choice.pool != planned.pool);
+        // at the point that is planned, and elsewhere at full
+        choices.retain(|choice| choice.pace == if choice.pool == planned.pool { planned.pace } else { Pace::FULL });
+        for PoolChoice { pool, load, .. } in choices {
             if !now.fits(pool, load, problem.now, instant) {
                 continue;
             }
@@ -228,11 +230,6 @@ fn hindrance(pool: &mut Pool, load: Load) -> Option<Reason> {
     Some(Reason::NoPlace { pool: pool.name.clone(), pods: load.hosts, each })
 }
 
-fn running_load(workload: &Workload) -> Option<(PoolId, Load)> {
-    let pool = workload.running?.pool;
-    Some((pool, workload.load_in(pool)?))
-}
-
 fn figures(problem: &Problem, now: &Ledger<'_>, idle: &Ledger<'_>, domain: DomainId) -> DomainFigures {
     let cap = problem.tree.get(domain).spec.cap.at(problem.now);
     let drawn = |ledger: &Ledger<'_>| cap - ledger.free(domain, problem.now);
@@ -241,7 +238,7 @@ fn figures(problem: &Problem, now: &Ledger<'_>, idle: &Ledger<'_>, domain: Domai
 
 fn each_run(workload: &Workload, entry: &Entry, now: Moment, mut f: impl FnMut(PoolId, Load, Moment, Moment)) {
     for run in &entry.runs {
-        if let Some(load) = workload.load_in(run.pool) {
+        if let Some(load) = workload.load_at(run.pool, run.pace) {
             f(run.pool, load, run.start.max(now), run.end);
         }
     }

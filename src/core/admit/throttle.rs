@@ -20,24 +20,26 @@ pub fn throttle(problem: &mut Problem, lead: Seconds) {
         if over <= Watts::ZERO {
             continue;
         }
-        let give: Vec<(usize, PoolId, Watts)> = problem
+        let give: Vec<(usize, Watts)> = problem
             .workloads
             .iter()
             .enumerate()
             .filter_map(|(i, workload)| {
-                let pool = workload.running?.pool;
+                let (pool, load) = workload.running_load()?;
                 let below = problem.tree.chain(problem.pool(pool).domain).any(|id| id == domain);
-                let slack = slack(problem, pool, workload.load_in(pool)?)?;
-                (below && slack > Watts::ZERO).then_some((i, pool, slack))
+                let slack = slack(problem, pool, load)?;
+                (below && slack > Watts::ZERO).then_some((i, slack))
             })
             .collect();
-        let all: Watts = give.iter().map(|(_, _, slack)| *slack).sum();
-        for (i, pool, slack) in give {
+        let all: Watts = give.iter().map(|(_, slack)| *slack).sum();
+        for (i, slack) in give {
             // rounded up: the sum must come under the cap
             let all = i128::from(all.0.max(1));
             let share = (i128::from(slack.0) * i128::from(over.0) + all - 1) / all;
             let less = Watts(i64::try_from(share).unwrap_or(i64::MAX)).min(slack);
-            for choice in problem.workloads[i].choices.iter_mut().filter(|choice| choice.pool == pool) {
+            let workload = &mut problem.workloads[i];
+            let here = workload.running.map(|running| (running.pool, running.pace));
+            for choice in workload.choices.iter_mut().filter(|choice| Some((choice.pool, choice.pace)) == here) {
                 choice.load.watts -= less;
             }
         }
@@ -49,10 +51,8 @@ pub fn throttle(problem: &mut Problem, lead: Seconds) {
 fn free(problem: &Problem, until: Moment) -> Vec<Watts> {
     let mut ledger = Ledger::fixed(problem);
     for workload in &problem.workloads {
-        if let Some(running) = workload.running
-            && let Some(load) = workload.load_in(running.pool)
-        {
-            ledger.add(running.pool, load, problem.now, Moment::FAR_FUTURE);
+        if let Some((pool, load)) = workload.running_load() {
+            ledger.add(pool, load, problem.now, Moment::FAR_FUTURE);
         }
     }
     problem.tree.iter().map(|(domain, _)| ledger.lowest_free(domain, problem.now, until)).collect()

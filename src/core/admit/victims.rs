@@ -121,7 +121,7 @@ fn within(
 
 fn change(ledger: &mut Ledger<'_>, problem: &Problem, i: usize, until: crate::units::Moment, add: bool) {
     let workload = &problem.workloads[i];
-    let Some((pool, load)) = workload.running.and_then(|r| Some((r.pool, workload.load_in(r.pool)?))) else { return };
+    let Some((pool, load)) = workload.running_load() else { return };
     if add {
         ledger.add(pool, load, problem.now, until);
     } else {
@@ -145,8 +145,7 @@ fn loss(problem: &Problem, workload: &Workload) -> impl Ord + use<> {
         Some(Running { asking: Asking::AtTheEnd, .. }) | None => Seconds::ZERO,
         Some(running) => problem.now - running.kept,
     };
-    let watts =
-        workload.running.and_then(|running| workload.load_in(running.pool)).map_or(Watts::ZERO, |load| load.watts);
+    let watts = workload.running_load().map_or(Watts::ZERO, |(_, load)| load.watts);
     let is_new = !matches!(asking, Some(Asking::Asked { .. }));
     (declared, workload.priority, is_new, watts.over(undone + cost), workload.id.clone())
 }

@@ -4,7 +4,7 @@
 //! without the ledger. What it does not refuse may be carried out; nothing else may: `admit::cycle` asks it about each
 //! plan and carries out no part of one that it refuses.
 
-use super::{Load, PoolId, PowerPlan, Problem, Why, Workload};
+use super::{Load, Pace, PoolId, PowerPlan, Problem, Why, Workload};
 use crate::units::{Moment, Seconds, Watts};
 use std::collections::BTreeSet;
 
@@ -38,12 +38,12 @@ pub enum Note {
     /// The entries are not those of the problem's workloads, one each, in their order.
     #[error("the plan's entries are not the problem's workloads")]
     OtherWorkloads,
-    /// A workload's runs don't hold its work.
+    /// A workload's runs don't hold its work, each second counted by its pace; or a whole second more than that.
     #[error("{id}: its runs hold {planned}, its work takes {remaining}")]
     OtherWork {
         /// The workload.
         id: String,
-        /// What is planned.
+        /// What is planned, in whole seconds at full.
         planned: Seconds,
         /// What is left to do.
         remaining: Seconds,
@@ -65,6 +65,14 @@ pub enum Note {
     WrongPool {
         /// The workload.
         id: String,
+    },
+    /// A run at a point that the workload does not have there, or may not change to.
+    #[error("{id}: it is planned at {} ‰ of its full speed, where it may not run so", pace.per_million() / 1000)]
+    WrongPace {
+        /// The workload.
+        id: String,
+        /// The pace that is planned.
+        pace: Pace,
     },
     /// A workload that may not be stopped for supply is.
     #[error("{id}: it may not be stopped for supply, and the plan stops it")]
@@ -94,6 +102,7 @@ impl Note {
             | Self::Disorder { id }
             | Self::TooEarly { id }
             | Self::WrongPool { id }
+            | Self::WrongPace { id, .. }
             | Self::Stopped { id }
             | Self::WrongLateness { id, .. } => Some(id),
         }
@@ -133,9 +142,14 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
         if workload.running.is_none() && runs.iter().any(|(_, start, _)| *start < workload.arrival) {
             notes.push(Note::TooEarly { id: id() });
         }
-        let length: Seconds = runs.iter().map(|(_, start, end)| *end - *start).sum();
-        if length != workload.remaining {
-            notes.push(Note::OtherWork { id: id(), planned: length, remaining: workload.remaining });
+        // in whole seconds at full: what is less than the last one is lost to rounding
+        let paces = || entry.runs.iter().map(|run| run.pace);
+        let each = paces()
+            .zip(&runs)
+            .map(|(pace, (_, from, to))| i128::from(pace.per_million()) * i128::from((*to - *from).0));
+        let whole = i64::try_from(each.sum::<i128>().div_euclid(1_000_000)).unwrap_or(i64::MAX);
+        if whole != workload.remaining.0 {
+            notes.push(Note::OtherWork { id: id(), planned: Seconds(whole), remaining: workload.remaining });
         }
         let pools: BTreeSet<PoolId> = runs.iter().map(|(pool, ..)| *pool).collect();
         let known = |pool: &PoolId| workload.choices.iter().any(|choice| choice.pool == *pool);
@@ -145,18 +159,31 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
             continue;
         }
         let pauses = workload.running.is_some() && runs[0].1 > problem.now;
-        if !workload.is_divisible() && (runs.len() > 1 || pauses) {
+        let breaks = runs.windows(2).any(|pair| pair[0].2 != pair[1].1);
+        if !workload.is_divisible() && (breaks || pauses) {
             notes.push(Note::Stopped { id: id() });
+        }
+        // who can't be stopped keeps one pace, and who is never delayed is not slowed; but what runs may go on as it does
+        let runs_at = workload.running.map(|running| running.pace);
+        let wrong = paces().find(|pace| {
+            let is_point = workload.choices.iter().any(|choice| choice.pool == runs[0].0 && choice.pace == *pace);
+            let first = runs_at.unwrap_or(entry.runs[0].pace);
+            let changes = !workload.is_divisible() && *pace != first;
+            let slows = workload.finish_by.is_none() && pace.per_million() < 1_000_000 && runs_at != Some(*pace);
+            !is_point || changes || slows
+        });
+        if let Some(pace) = wrong {
+            notes.push(Note::WrongPace { id: id(), pace });
         }
         let finish = runs.iter().map(|(.., end)| *end).max().unwrap_or(problem.now);
         let late = workload.finish_by.map_or(Seconds::ZERO, |by| Seconds((finish - by).0.max(0)));
         if late != entry.late {
             notes.push(Note::WrongLateness { id: id(), late, said: entry.late });
         }
-        let whole = runs.len() == 1 && runs[0].1 <= problem.now;
+        let whole = runs.len() == 1 && runs[0].1 <= problem.now && runs_at == Some(entry.runs[0].pace);
         let goes_on = workload.running.is_some() && (!workload.is_divisible() || entry.why == Why::GoesOn && whole);
-        for (pool, start, end) in runs {
-            let load = load_of(workload, pool);
+        for ((pool, start, end), pace) in runs.into_iter().zip(paces()) {
+            let load = load_of(workload, pool, pace);
             if goes_on { &mut anyway } else { &mut planned }.push((pool, load, start, end));
         }
     }
@@ -164,8 +191,9 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
     notes
 }
 
-fn load_of(workload: &Workload, pool: PoolId) -> Load {
-    workload.choices.iter().find(|choice| choice.pool == pool).map(|choice| choice.load).unwrap_or_default()
+fn load_of(workload: &Workload, pool: PoolId, pace: Pace) -> Load {
+    let mut points = workload.choices.iter().filter(|choice| choice.pool == pool && choice.pace == pace);
+    points.next().map(|choice| choice.load).unwrap_or_default()
 }
 
 type Draws = [(PoolId, Load, Moment, Moment)];

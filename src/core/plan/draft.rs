@@ -52,9 +52,12 @@ impl<'a> Draft<'a> {
         let mut draft = Self { problem, ledger, placed: vec![None; problem.workloads.len()] };
         for (i, workload) in problem.workloads.iter().enumerate() {
             let Some(running) = workload.running.filter(|_| !moves(workload)) else { continue };
-            let Some(load) = workload.load_in(running.pool) else { continue };
-            let run = Run { pool: running.pool, start: problem.now, end: problem.now + workload.remaining };
-            draft.put(i, place::priced(problem, workload, load, vec![run]), Why::GoesOn);
+            if workload.running_load().is_none() {
+                continue;
+            }
+            let (pool, pace) = (running.pool, running.pace);
+            let run = Run { pool, start: problem.now, end: problem.now + pace.takes(workload.remaining), pace };
+            draft.put(i, place::priced(problem, workload, vec![run]), Why::GoesOn);
         }
         draft
     }
@@ -72,9 +75,17 @@ impl<'a> Draft<'a> {
         (0..self.placed.len()).filter(|i| self.placed[*i].is_none())
     }
 
+    /// Is there room for runs of a workload that is not placed?
+    pub(super) fn has_room(&self, i: usize, runs: &[Run]) -> bool {
+        runs.iter().all(|run| {
+            let load = self.workload(i).load_at(run.pool, run.pace);
+            load.is_some_and(|load| self.ledger.fits(run.pool, load, run.start, run.end))
+        })
+    }
+
     pub(super) fn put(&mut self, i: usize, placement: Placement, why: Why) {
         for run in &placement.runs {
-            if let Some(load) = self.workload(i).load_in(run.pool) {
+            if let Some(load) = self.workload(i).load_at(run.pool, run.pace) {
                 self.ledger.add(run.pool, load, run.start, run.end);
             }
         }
@@ -85,7 +96,7 @@ impl<'a> Draft<'a> {
     pub(super) fn take(&mut self, i: usize) -> Option<(Placement, Why)> {
         let taken = self.placed[i].take()?;
         for run in &taken.0.runs {
-            if let Some(load) = self.workload(i).load_in(run.pool) {
+            if let Some(load) = self.workload(i).load_at(run.pool, run.pace) {
                 self.ledger.remove(run.pool, load, run.start, run.end);
             }
         }
@@ -105,9 +116,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The earliest place that is left, for one workload.
-    pub(super) fn place_earliest(&mut self, i: usize, why: Why) {
-        if let Some(placement) = place::earliest(self.problem, &self.ledger, self.workload(i)) {
+    /// The earliest place that is left, for one workload; at full alone, or at any of its points where it may be delayed.
+    pub(super) fn place_earliest(&mut self, i: usize, why: Why, any_pace: bool) {
+        let any_pace = any_pace && self.workload(i).finish_by.is_some();
+        if let Some(placement) = place::earliest_at(self.problem, &self.ledger, self.workload(i), any_pace) {
             let why = if placement.late > Seconds::ZERO { Why::Late } else { why };
             self.put(i, placement, why);
         }
@@ -189,6 +201,7 @@ impl<'a> Draft<'a> {
                 // a run that goes on began when it began: so the entry stays the same while it does
                 if let (Some(running), Some(first)) = (workload.running, runs.first_mut())
                     && first.start <= problem.now
+                    && first.pace == running.pace
                 {
                     first.start = running.since;
                 }

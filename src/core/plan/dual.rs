@@ -45,9 +45,23 @@ pub(super) struct Found {
 /// What one workload chooses by itself.
 struct Chosen {
     cost: f64,
-    way: Option<Way>,
-    /// Seconds in each cell, in any order.
-    taken: Vec<(usize, f64)>,
+    /// In each cell, in any order.
+    taken: Vec<Taken>,
+}
+
+/// Seconds in a cell, and what they take there: of a rise from one point to another what that takes more.
+struct Taken {
+    cell: usize,
+    seconds: f64,
+    pool: usize,
+    watts: f64,
+    accelerators: f64,
+}
+
+impl Taken {
+    fn of(way: &Way, (cell, seconds): (usize, f64)) -> Self {
+        Self { cell, seconds, pool: way.pool, watts: way.watts, accelerators: way.accelerators }
+    }
 }
 
 /// Of each offer: the cells in which it may run, each with its seconds there.
@@ -73,7 +87,12 @@ pub(super) fn search(market: &Market<'_>, aim: Option<f64>, enough: f64) -> Foun
         return found(market, &best, bound);
     }
     let mut mean = used;
-    let looks: usize = market.offers.iter().zip(&windows).map(|(offer, window)| offer.ways.len() * window.len()).sum();
+    let looks: usize = market
+        .offers
+        .iter()
+        .zip(&windows)
+        .map(|(offer, window)| offer.ways.iter().flatten().count() * window.len())
+        .sum();
     let rounds = (LOOKS / looks.max(1)).clamp(ROUNDS.1, ROUNDS.0);
     let (mut stride, mut bad) = (0.5, 0);
     for _ in 0..rounds {
@@ -155,15 +174,14 @@ fn value(market: &Market<'_>, windows: &Windows, prices: &Prices, scarce: &[f64]
     let mut used = vec![0.0; scarce.len()];
     let mut bound = market.anyway;
     let domains = market.problem.tree.len();
-    for Chosen { cost, way, taken } in &chosen {
+    for Chosen { cost, taken } in &chosen {
         bound += cost;
-        let Some(way) = way else { continue };
-        for (cell, seconds) in taken {
+        for Taken { cell, seconds, pool, watts, accelerators } in taken {
             let Some(part) = market.lengths[..cells].get(*cell).map(|length| seconds / length) else { continue };
-            for (domain, there) in &market.chains[way.pool] {
-                used[domain * cells + cell] += part * way.watts * there;
+            for (domain, there) in &market.chains[*pool] {
+                used[domain * cells + cell] += part * watts * there;
             }
-            used[(domains + way.pool) * cells + cell] += part * way.accelerators;
+            used[(domains + pool) * cells + cell] += part * accelerators;
         }
     }
     let lengths = &market.lengths[..cells];
@@ -175,21 +193,82 @@ fn value(market: &Market<'_>, windows: &Windows, prices: &Prices, scarce: &[f64]
 /// The best place of one workload under prices; exact, but for what a shortest run and a restart would add.
 /// Of pools that cost the same each begins with another (`turn`): else all would crowd into one, and then into the next.
 fn choose(market: &Market<'_>, prices: &Prices, (offer, window): (&Offer, &[(usize, f64)]), turn: usize) -> Chosen {
-    let nothing = Chosen { cost: 0.0, way: None, taken: Vec::new() };
+    let nothing = Chosen { cost: 0.0, taken: Vec::new() };
     let ways = offer.ways.iter().cycle().skip(turn % offer.ways.len().max(1)).take(offer.ways.len());
-    let each = ways.map(|way| {
-        let priced = |(cell, seconds): &(usize, f64)| Priced {
-            cell: *cell,
-            seconds: *seconds,
-            unit: market.unit(*way, prices, *cell),
-        };
-        let cells: Vec<Priced> = window.iter().map(priced).collect();
-        let in_one = || in_one_piece(&cells, offer.length, market.wait);
-        let (cost, taken) =
-            (!offer.is_divisible).then(in_one).flatten().unwrap_or_else(|| cheapest(&cells, offer.length));
-        Chosen { cost, way: Some(*way), taken }
+    let priced = |way: &Way| -> Vec<Priced> {
+        let unit = |cell| market.unit(*way, prices, cell);
+        window.iter().map(|(cell, seconds)| Priced { cell: *cell, seconds: *seconds, unit: unit(*cell) }).collect()
+    };
+    let in_one = |way: &Way| {
+        let (cost, taken) = in_one_piece(&priced(way), way.length, market.wait)?;
+        let cost = cost + market.wait * (way.length - offer.length);
+        Some(Chosen { cost, taken: taken.into_iter().map(|taken| Taken::of(way, taken)).collect() })
+    };
+    let broken = |points: &[Way]| match points {
+        [way] => {
+            let (cost, taken) = cheapest(&priced(way), offer.length);
+            Chosen { cost, taken: taken.into_iter().map(|taken| Taken::of(way, taken)).collect() }
+        }
+        _ => cheapest_rises(market, prices, points, window, offer.length),
+    };
+    let each = ways.map(|points| {
+        let whole =
+            (!offer.is_divisible).then(|| points.iter().filter_map(in_one).min_by(|a, b| a.cost.total_cmp(&b.cost)));
+        whole.flatten().unwrap_or_else(|| broken(points))
     });
     each.min_by(|a, b| a.cost.total_cmp(&b.cost)).unwrap_or(nothing)
+}
+
+/// The cheapest rises of a window: at each of its seconds first to run at all, then to run faster. Work is planned in whole seconds,
+/// so up to a second's more is done; where that is paid for, it is counted with.
+fn cheapest_rises(
+    market: &Market<'_>,
+    prices: &Prices,
+    points: &[Way],
+    window: &[(usize, f64)],
+    length: f64,
+) -> Chosen {
+    // what the work of a second costs, what a second does, and what it takes
+    let mut open: Vec<(f64, f64, Taken)> = Vec::with_capacity(window.len() * points.len());
+    let off = Way { pace: 0.0, watts: 0.0, accelerators: 0.0, ..points[0] };
+    let mut hull: Vec<(f64, Way)> = Vec::with_capacity(points.len() + 1);
+    let rate = |(from, a): (f64, Way), (to, b): (f64, Way)| (to - from) / (b.pace - a.pace);
+    for (cell, seconds) in window {
+        hull.clear();
+        hull.push((0.0, off));
+        for way in points {
+            let new = (market.unit(*way, prices, *cell), *way);
+            // a point stays only where the line turns up at it
+            while let [.., a, b] = hull[..] {
+                if rate(a, b) < rate(b, new) {
+                    break;
+                }
+                hull.pop();
+            }
+            hull.push(new);
+        }
+        open.extend(hull.windows(2).map(|pair| {
+            let (from, to) = (pair[0].1, pair[1].1);
+            let more = Way { watts: to.watts - from.watts, accelerators: to.accelerators - from.accelerators, ..to };
+            (rate(pair[0], pair[1]), to.pace - from.pace, Taken::of(&more, (*cell, *seconds)))
+        }));
+    }
+    open.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cell.cmp(&b.2.cell)));
+    let (mut left, mut chosen) = (length, Chosen { cost: 0.0, taken: Vec::new() });
+    for (rate, gains, taken) in open {
+        if left <= 0.0 && rate >= 0.0 {
+            break;
+        }
+        let most = if rate < 0.0 { left + 1.0 } else { left };
+        let seconds = taken.seconds.min(most / gains);
+        if seconds <= 0.0 {
+            break;
+        }
+        left -= seconds * gains;
+        chosen.cost += rate * gains * seconds;
+        chosen.taken.push(Taken { seconds, ..taken });
+    }
+    chosen
 }
 
 /// The cells in which a workload may run, each with the seconds before which it begins there and the seconds that it has.
@@ -207,7 +286,7 @@ fn window(market: &Market<'_>, offer: &Offer) -> Vec<(usize, f64)> {
         })
         .collect();
     if offer.by.is_none() {
-        window.push((market.cells(), offer.length));
+        window.push((market.cells(), offer.longest));
     }
     window
 }

@@ -2,7 +2,7 @@
 
 use super::ledger::Ledger;
 use super::place::root_watts;
-use super::{Load, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
+use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
 use crate::units::{GramsCo2e, Joules, Moment, Money, Seconds, Watts};
 use serde::Serialize;
 
@@ -67,16 +67,18 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
         .map(|run| Run { start: run.start.max(problem.now), ..*run })
         .collect();
     let pool = clipped.first().map(|run| run.pool);
-    let load = pool.and_then(|pool| workload.load_in(pool));
-    let at_once = |pool: PoolId| Run { pool, start: problem.now, end: problem.now + workload.remaining };
+    let at_once = |pool: PoolId| {
+        let end = problem.now + workload.remaining;
+        [Run { pool, start: problem.now, end, pace: Pace::FULL }]
+    };
     let waits = clipped.first().is_none_or(|run| run.start > problem.now) || clipped.len() > 1;
     let obstacles = if waits { obstacles(problem, plan, workload) } else { Vec::new() };
     Some(Explanation {
         why: entry.why,
         runs: entry.runs.clone(),
         late_seconds: entry.late,
-        planned: load.map(|load| cost(problem, load, &clipped)),
-        at_once: pool.zip(load).map(|(pool, load)| cost(problem, load, &[at_once(pool)])),
+        planned: pool.map(|_| cost(problem, workload, &clipped)),
+        at_once: pool.map(|pool| cost(problem, workload, &at_once(pool))),
         obstacles,
     })
 }
@@ -86,14 +88,15 @@ fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload) -> Vec<Ob
     let mut room = Ledger::fixed(problem);
     for (other, entry) in problem.workloads.iter().zip(&plan.entries).filter(|(other, _)| other.id != workload.id) {
         for run in entry.runs.iter().filter(|run| run.end > problem.now) {
-            if let Some(load) = other.load_in(run.pool) {
+            if let Some(load) = other.load_at(run.pool, run.pace) {
                 room.add(run.pool, load, run.start.max(problem.now), run.end);
             }
         }
     }
     let from = problem.starts_from(workload);
     let until = from + workload.remaining;
-    let each = workload.choices.iter().filter_map(|choice| {
+    let full = workload.choices.iter().filter(|choice| choice.pace.is_full());
+    let each = full.filter_map(|choice| {
         let shortage = room.shortage(choice.pool, choice.load, from, until)?;
         let fits = room.earliest(choice.pool, choice.load, from, workload.remaining);
         let pool = &problem.pool(choice.pool).name;
@@ -122,19 +125,13 @@ fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload) -> Vec<Ob
             worth: plan.scarce.iter().find(is_here).map(|price| price.price),
         })
     });
-    // operating points of one pool stand in the same way
-    let mut seen: Vec<Obstacle> = Vec::new();
-    for obstacle in each {
-        if seen.iter().all(|other| other.pool != obstacle.pool) {
-            seen.push(obstacle);
-        }
-    }
-    seen
+    each.collect()
 }
 
-fn cost(problem: &Problem, load: Load, runs: &[Run]) -> Cost {
+fn cost(problem: &Problem, workload: &Workload, runs: &[Run]) -> Cost {
     let (mut joules, mut carbon, mut price): (i128, Option<i128>, i128) = (0, Some(0), 0);
     for run in runs {
+        let load = workload.load_at(run.pool, run.pace).unwrap_or_default();
         let watts = i128::from(root_watts(problem, run.pool, load));
         let supply = problem.supply(run.pool);
         joules += watts * i128::from((run.end - run.start).0);

@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Score, WORTH_A_CHANGE_PERMILLE, precedence};
 use super::prices::Market;
-use super::{Policy, PowerPlan, Problem, Run, ScarcePrice, Why, Workload};
+use super::{Pace, Policy, PowerPlan, Problem, Run, ScarcePrice, Why, Workload};
 use super::{dual, improve, place, repair};
 use crate::units::{Moment, Seconds};
 
@@ -71,9 +71,8 @@ fn keep(problem: &Problem) -> Draft<'_> {
     for i in waiting {
         let Some((runs, why)) = previous_runs(problem, draft.workload(i)) else { continue };
         let workload = draft.workload(i);
-        let Some(load) = runs.first().and_then(|run| workload.load_in(run.pool)) else { continue };
-        if runs.iter().all(|run| draft.ledger.fits(run.pool, load, run.start, run.end)) {
-            let placement = place::priced(problem, workload, load, runs);
+        if draft.has_room(i, &runs) {
+            let placement = place::priced(problem, workload, runs);
             let broken = placement.late > Seconds::ZERO && why != Why::Late;
             if !broken {
                 draft.put(i, placement, why);
@@ -118,8 +117,9 @@ pub(super) fn previous_runs(problem: &Problem, workload: &Workload) -> Option<(V
         .filter(|run| run.end > problem.now)
         .map(|run| Run { start: run.start.max(problem.now), ..*run })
         .collect();
-    let length: Seconds = runs.iter().map(|run| run.end - run.start).sum();
+    let work: i128 = runs.iter().map(Run::work).sum();
     let stays = workload.running.is_none_or(|running| runs.iter().all(|run| run.pool == running.pool));
     let first: Moment = runs.first()?.start;
-    (length == workload.remaining && stays && first >= problem.now).then_some((runs, entry.why))
+    let is_all = work.div_euclid(Pace::FULL.work(Seconds(1))) == i128::from(workload.remaining.0);
+    (is_all && stays && first >= problem.now).then_some((runs, entry.why))
 }

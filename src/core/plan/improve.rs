@@ -69,7 +69,8 @@ enum Order {
 /// What decides who is placed first within a class.
 fn weight(problem: &Problem, workload: &Workload, order: Order) -> i128 {
     let watts = |choice: &PoolChoice| root_watts(problem, choice.pool, choice.load);
-    let least = workload.choices.iter().map(watts).min().unwrap_or(0);
+    let full = place::pools(workload).filter_map(|points| points.first());
+    let least = full.map(watts).min().unwrap_or(0);
     let energy = i128::from(least) * i128::from(workload.remaining.0);
     match (order, workload.finish_by) {
         (Order::Tightness, Some(by)) => {

@@ -4,8 +4,9 @@
 //! where stopping and waiting cost something (`slots`).
 
 use super::ledger::{Ledger, Shortage};
+use super::points::{Rise, rises};
 use super::prices::Prices;
-use super::seconds::{Piece, in_runs, one_run};
+use super::seconds::{Piece, Stretch, in_runs, one_run};
 use super::slots::in_slots;
 use super::{Load, PoolChoice, Problem, Run, Suspension, Workload};
 use crate::units::{Moment, Seconds};
@@ -67,7 +68,9 @@ pub(super) fn in_time(
     prices: Option<&Prices>,
 ) -> Option<Placement> {
     let by = workload.finish_by?.min(looks_until(problem, workload));
-    let placed = choices(workload).filter_map(|choice| in_seconds(problem, room, workload, choice, by, prices));
+    let here = |points: &&[PoolChoice]| points.iter().all(|point| is_open(workload, point));
+    let pools = pools(workload).filter(here);
+    let placed = pools.filter_map(|points| in_seconds(problem, room, workload, points, by, prices));
     let best = placed.min_by_key(|(placement, paid)| (*paid, placement.finish()));
     best.map(|(placement, _)| placement)
 }
@@ -77,37 +80,51 @@ fn in_seconds(
     problem: &Problem,
     room: &impl Room,
     workload: &Workload,
-    choice: PoolChoice,
+    points: &[PoolChoice],
     by: Moment,
     prices: Option<&Prices>,
 ) -> Option<(Placement, i128)> {
     let from = problem.starts_from(workload);
     let (length, wait) = (workload.remaining, delay_cost(problem));
+    let pool = points.first()?.pool;
     if by - from < length {
         return None;
     }
-    let pieces = pieces(problem, room, choice, from, by, prices);
-    let placed = |runs: Vec<(Moment, Moment)>| {
-        let runs = runs.into_iter().map(|(start, end)| Run { pool: choice.pool, start, end }).collect();
-        priced(problem, workload, choice.load, runs)
+    let placed = |stretches: Vec<Stretch>| {
+        let runs = stretches.into_iter().map(|Stretch { start, end, pace }| Run { pool, start, end, pace });
+        priced(problem, workload, runs.collect())
     };
     let Suspension::ForSupply { cost } = workload.suspension else {
-        return one_run(&pieces, length, wait).map(|(runs, paid)| (placed(runs), paid));
+        // one point for the whole run; what runs already keeps its own
+        let each = points.iter().filter(|point| is_kept(workload, point)).filter_map(|point| {
+            let takes = point.pace.takes(length);
+            let pieces = pieces(problem, room, *point, from, by, prices);
+            let (runs, paid) = one_run(&pieces, takes, wait)?;
+            Some((placed(runs), paid + wait * i128::from((takes - length).0)))
+        });
+        return each.min_by_key(|(placement, paid)| (*paid, placement.finish()));
+    };
+    let (pieces, further) = match points {
+        [point] => (pieces(problem, room, *point, from, by, prices), vec![Vec::new()]),
+        _ => joint_pieces(problem, room, points, from, by, prices),
     };
     // what runs since a while needs no whole run from now on
     let shortest = |start: Moment| match workload.running {
         Some(running) if start <= problem.now => problem.slot - (problem.now - running.since),
         _ => problem.slot,
     };
-    let found = in_runs(&pieces, length, &shortest).map(|(runs, paid)| (placed(runs), paid));
+    let found = in_runs(&pieces, &further, length, &shortest).map(|(runs, paid)| (placed(runs), paid));
     if prices.is_some() {
         return found;
     }
     let found = found.map(|(placement, _)| placement);
     let is_simple = cost == Seconds::ZERO && wait == 0;
     // restarts and waiting are weighed against all else in whole slots; and tight against its deadline early pieces do
-    let in_slots = (!is_simple || found.is_none()).then(|| in_slots(problem, room, workload, choice, by)).flatten();
-    let placed = [found, in_slots].into_iter().flatten();
+    let in_slots = points.iter().filter_map(|point| {
+        let is_asked = !is_simple || found.is_none();
+        is_asked.then(|| in_slots(problem, room, workload, *point, by)).flatten()
+    });
+    let placed = found.iter().cloned().chain(in_slots);
     placed.min_by_key(|placement| (placement.cost, placement.finish())).map(|placement| {
         let cost = placement.cost;
         (placement, cost)
@@ -131,19 +148,58 @@ fn pieces(
     for (from, to) in room.spans(choice, from, by) {
         for (from, to, price) in supply.pieces_after(&mut at, from, to) {
             let unit = i128::from(price) * watts;
+            let piece = |start, end, unit| Piece { start, end, first: Rise::to(choice.pace, unit), more: 0 };
             match &scarce {
-                None => pieces.push(Piece { start: from, end: to, unit }),
+                None => pieces.push(piece(from, to, unit)),
                 Some(scarce) => {
-                    pieces.extend(scarce.pieces_after(&mut scarce_at, from, to).map(|(start, end, more)| Piece {
-                        start,
-                        end,
-                        unit: unit + more,
-                    }))
+                    let cut = scarce.pieces_after(&mut scarce_at, from, to);
+                    pieces.extend(cut.map(|(start, end, more)| piece(start, end, unit + more)));
                 }
             }
         }
     }
     pieces
+}
+
+/// Where a workload fits at any of its points in a pool, cut wherever what a second costs or the points that fit change, each with
+/// the rises of those that do.
+fn joint_pieces(
+    problem: &Problem,
+    room: &impl Room,
+    points: &[PoolChoice],
+    from: Moment,
+    by: Moment,
+    prices: Option<&Prices>,
+) -> (Vec<Piece>, Vec<Vec<Rise>>) {
+    let each: Vec<Vec<Piece>> = points.iter().map(|point| pieces(problem, room, *point, from, by, prices)).collect();
+    let mut edges: Vec<Moment> = each.iter().flatten().flat_map(|piece| [piece.start, piece.end]).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    let mut at = vec![0; each.len()];
+    let (mut joint, mut further): (Vec<Piece>, Vec<Vec<Rise>>) = (Vec::new(), vec![Vec::new()]);
+    let mut fitting = Vec::new();
+    for edge in edges.windows(2) {
+        fitting.clear();
+        for (pieces, at) in each.iter().zip(&mut at) {
+            while pieces.get(*at).is_some_and(|piece| piece.end <= edge[0]) {
+                *at += 1;
+            }
+            let here = pieces.get(*at).filter(|piece| piece.start <= edge[0]);
+            fitting.extend(here.map(|piece| (piece.first.to, piece.first.unit)));
+        }
+        let mut up = rises(&mut fitting).into_iter();
+        let Some(first) = up.next() else { continue };
+        let up: Vec<Rise> = up.collect();
+        // as a rule the rises are those of the piece before
+        match joint.last_mut() {
+            Some(last) if last.end == edge[0] && last.first == first && further[last.more] == up => last.end = edge[1],
+            _ => {
+                joint.push(Piece { start: edge[0], end: edge[1], first, more: further.len() });
+                further.push(up);
+            }
+        }
+    }
+    (joint, further)
 }
 
 /// How far a choice among prices looks: the horizon, and the workload's own length beyond it. What is not known is
@@ -153,45 +209,83 @@ pub(super) fn looks_until(problem: &Problem, workload: &Workload) -> Moment {
     problem.now + problem.horizon + workload.remaining
 }
 
-/// The runs that finish first.
+/// The runs that finish first. Slower than at full is only who may be delayed.
 pub(super) fn earliest(problem: &Problem, room: &impl Room, workload: &Workload) -> Option<Placement> {
-    choices(workload)
-        .filter_map(|choice| {
+    earliest_at(problem, room, workload, workload.finish_by.is_some())
+}
+
+/// The runs that finish first, at any of its points or at full alone.
+pub(super) fn earliest_at(
+    problem: &Problem,
+    room: &impl Room,
+    workload: &Workload,
+    any_pace: bool,
+) -> Option<Placement> {
+    pools(workload)
+        .flat_map(|points| points.iter().take(if any_pace { points.len() } else { 1 }))
+        .filter(|choice| is_open(workload, choice) && (workload.is_divisible() || is_kept(workload, choice)))
+        .filter_map(|&choice| {
             let runs = if workload.is_divisible() {
                 early_pieces(problem, room, workload, choice, problem.starts_from(workload))?
             } else {
-                let start = room.earliest(choice, problem.starts_from(workload), workload.remaining)?;
-                vec![Run { pool: choice.pool, start, end: start + workload.remaining }]
+                vec![whole_run(room, workload, choice, problem.starts_from(workload))?]
             };
-            Some(priced(problem, workload, choice.load, runs))
+            Some(priced(problem, workload, runs))
         })
         .min_by_key(|placement| (placement.finish(), placement.cost))
 }
 
-/// Where a workload may go: what runs stays in its pool, since moving it is stopping it.
-fn choices(workload: &Workload) -> impl Iterator<Item = PoolChoice> + '_ {
-    let here = workload.running.map(|running| running.pool);
-    workload.choices.iter().copied().filter(move |choice| here.is_none_or(|pool| pool == choice.pool))
+/// The first whole run of a workload from a moment on.
+pub(super) fn whole_run(room: &impl Room, workload: &Workload, choice: PoolChoice, from: Moment) -> Option<Run> {
+    let takes = choice.pace.takes(workload.remaining);
+    let start = room.earliest(choice, from, takes)?;
+    Some(Run { pool: choice.pool, start, end: start + takes, pace: choice.pace })
+}
+
+/// The pools where a workload may run, each with its points there.
+pub(super) fn pools(workload: &Workload) -> impl Iterator<Item = &[PoolChoice]> {
+    workload.choices.chunk_by(|a, b| a.pool == b.pool)
+}
+
+/// May it go there? What runs stays in its pool, since moving it is stopping it.
+pub(super) fn is_open(workload: &Workload, choice: &PoolChoice) -> bool {
+    workload.running.is_none_or(|running| running.pool == choice.pool)
+}
+
+/// Is it the point at which it runs, if it does?
+pub(super) fn is_kept(workload: &Workload, choice: &PoolChoice) -> bool {
+    workload.running.is_none_or(|running| running.pace == choice.pace)
 }
 
 /// What runs cost a workload: energy, carbon, delay and switching.
-pub(super) fn priced(problem: &Problem, workload: &Workload, load: Load, runs: Vec<Run>) -> Placement {
-    let watts = runs.first().map_or(0, |run| root_watts(problem, run.pool, load));
-    let mut price_seconds: i128 =
-        runs.iter().map(|run| problem.supply(run.pool).price.integral(run.start, run.end)).sum();
-    if let Suspension::ForSupply { cost } = workload.suspension {
-        let goes_on = workload.running.is_some() && runs.first().is_some_and(|run| run.start <= problem.now);
-        let free_starts = usize::from(workload.running.is_none() || goes_on);
-        price_seconds += runs
-            .iter()
-            .skip(free_starts)
-            .map(|run| i128::from(problem.supply(run.pool).price.at(run.start)) * i128::from(cost.0))
-            .sum::<i128>();
+pub(super) fn priced(problem: &Problem, workload: &Workload, runs: Vec<Run>) -> Placement {
+    let restart = match workload.suspension {
+        Suspension::ForSupply { cost } => i128::from(cost.0),
+        Suspension::ForCapOnly | Suspension::Never => 0,
+    };
+    // when it last stopped, as far as that costs: a first start is free, and what runs has none
+    let mut stopped = workload.running.map(|_| problem.now);
+    let mut known: Option<(Run, i128)> = None;
+    let mut cost = 0;
+    for run in &runs {
+        let is_same = |known: &(Run, i128)| (known.0.pool, known.0.pace) == (run.pool, run.pace);
+        let watts = known.filter(is_same).map_or_else(
+            || i128::from(workload.load_at(run.pool, run.pace).map_or(0, |load| root_watts(problem, run.pool, load))),
+            |(_, watts)| watts,
+        );
+        let price = &problem.supply(run.pool).price;
+        cost += price.integral(run.start, run.end) * watts;
+        if stopped.is_some_and(|stopped| stopped < run.start) {
+            // at a negative price a stop is no gain: the search counts it so too, and the bound none at all
+            cost += i128::from(price.at(run.start).max(0)) * restart * watts;
+        }
+        stopped = Some(run.end);
+        known = Some((*run, watts));
     }
     let finish = runs.last().map_or(Moment::FAR_FUTURE, |run| run.end);
     let delay = finish - problem.starts_from(workload) - workload.remaining;
     let late = workload.finish_by.map_or(Seconds::ZERO, |by| (finish - by).max(Seconds::ZERO));
-    let cost = price_seconds * i128::from(watts) + delay_cost(problem) * i128::from(delay.0.max(0));
+    cost += delay_cost(problem) * i128::from(delay.0.max(0));
     Placement { runs, cost, late }
 }
 
@@ -220,7 +314,7 @@ pub(super) fn early_pieces(
 ) -> Option<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     let slot = Seconds(problem.slot.0.max(1));
-    let mut left = workload.remaining;
+    let mut left = choice.pace.takes(workload.remaining);
     while left > Seconds::ZERO {
         let start = room.earliest(choice, from, left.min(slot))?;
         // as many whole slots as fit from there on, or all that is left
@@ -230,7 +324,7 @@ pub(super) fn early_pieces(
         };
         match runs.last_mut() {
             Some(last) if last.end == start => last.end = end,
-            _ => runs.push(Run { pool: choice.pool, start, end }),
+            _ => runs.push(Run { pool: choice.pool, start, end, pace: choice.pace }),
         }
         left -= end - start;
         from = end;

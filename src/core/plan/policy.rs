@@ -30,7 +30,7 @@ impl Policy for RunNow {
             (std::cmp::Reverse(workload.priority), workload.arrival, workload.id.clone())
         });
         for i in waiting {
-            draft.place_earliest(i, Why::AsSoonAsPossible);
+            draft.place_earliest(i, Why::AsSoonAsPossible, false);
         }
         draft.into_plan_without_bound(self.name())
     }

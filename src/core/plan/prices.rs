@@ -6,8 +6,8 @@
 //! All sums are made in one order and with the operations of IEEE 754 alone, so that they are the same on every machine.
 
 use super::ledger::Ledger;
-use super::place::{COST_UNITS, delay_cost, looks_until, root_watts};
-use super::{Load, PoolId, Problem, ScarcePrice, Workload};
+use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
+use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Money, Seconds};
 
@@ -52,12 +52,16 @@ pub(super) struct Offer {
     pub from: Moment,
     /// When it has to be done; none where it may take any time.
     pub by: Option<Moment>,
+    /// How long its work takes at full.
     pub length: f64,
+    /// How long it takes at its slowest.
+    pub longest: f64,
     pub is_divisible: bool,
-    pub ways: Vec<Way>,
+    /// The pools that it may run in, each with its points there, the slowest first.
+    pub ways: Vec<Vec<Way>>,
 }
 
-/// A pool that it may run in.
+/// A pool that a workload may run in, at one of its points there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
     pub pool: usize,
@@ -66,6 +70,10 @@ pub(super) struct Way {
     /// The watts that it adds in the pool at least, however many share their hosts with it.
     pub watts: f64,
     pub accelerators: f64,
+    /// What is done in a second, as a part of that at full.
+    pub pace: f64,
+    /// How long the work takes at this point.
+    pub length: f64,
 }
 
 /// Prices of all that is scarce, in cost units for a watt or an accelerator and a second.
@@ -92,8 +100,8 @@ impl<'a> Market<'a> {
     /// What there is and who wants it; `moves` says who can be moved though it runs.
     pub(super) fn new(problem: &'a Problem, moves: impl Fn(&Workload) -> bool) -> Self {
         let goes_on = |workload: &Workload| {
-            let running = workload.running.filter(|_| !moves(workload))?;
-            Some((running.pool, workload.load_in(running.pool)?))
+            workload.running.filter(|_| !moves(workload))?;
+            workload.running_load()
         };
         let movable = || problem.workloads.iter().filter(|workload| goes_on(workload).is_none());
         let last_of =
@@ -123,17 +131,14 @@ impl<'a> Market<'a> {
         let mut cost = 0.0;
         for workload in &problem.workloads {
             if let Some((pool, load)) = goes_on(workload) {
-                let until = problem.now + workload.remaining;
+                let pace = workload.running.map_or(Pace::FULL, |running| running.pace);
+                let until = problem.now + pace.takes(workload.remaining);
                 anyway.push((pool, load, until));
                 let price = problem.supply(pool).price.integral(problem.now, until);
                 cost += price as f64 * root_watts(problem, pool, load) as f64;
             }
         }
-        let held = movable().filter_map(|workload| {
-            let pool = workload.running?.pool;
-            Some((pool, workload.load_in(pool)?))
-        });
-        let held: Vec<(PoolId, Load)> = held.collect();
+        let held: Vec<(PoolId, Load)> = movable().filter_map(Workload::running_load).collect();
         let scarce = free(problem, &anyway, &held, &chains).into_iter().map(|free| {
             let mut place = free.place(edges[0]);
             let cells = edges.windows(2).map(|pair| {
@@ -288,13 +293,22 @@ fn watts_at_least(problem: &Problem, pool: PoolId, load: Load) -> f64 {
 
 fn offer(problem: &Problem, workload: &Workload) -> Offer {
     let (from, by) = window(problem, workload);
-    let here = workload.running.map(|running| running.pool);
-    let ways = workload.choices.iter().filter(|choice| here.is_none_or(|pool| pool == choice.pool));
-    let ways = ways.map(|choice| Way {
+    let way = |choice: &PoolChoice| Way {
         pool: choice.pool.0,
         paid: root_watts(problem, choice.pool, choice.load) as f64,
         watts: watts_at_least(problem, choice.pool, choice.load),
         accelerators: f64::from(choice.load.accelerators),
-    });
-    Offer { from, by, length: workload.remaining.0 as f64, is_divisible: workload.is_divisible(), ways: ways.collect() }
+        pace: choice.pace.part(),
+        length: choice.pace.takes(workload.remaining).0 as f64,
+    };
+    // who is never delayed is never slowed
+    let points = |points: &[PoolChoice]| {
+        let few = if workload.finish_by.is_some() { points.len() } else { 1 };
+        points[..few].iter().rev().map(way).collect::<Vec<Way>>()
+    };
+    let here = pools(workload).filter(|points| points.iter().all(|point| is_open(workload, point)));
+    let ways: Vec<Vec<Way>> = here.map(points).collect();
+    let length = workload.remaining.0 as f64;
+    let longest = ways.iter().flatten().map(|way| way.length).fold(length, f64::max);
+    Offer { from, by, length, longest, is_divisible: workload.is_divisible(), ways }
 }

@@ -1,5 +1,6 @@
 //! What a planner is asked, and what it answers.
 
+use super::Pace;
 use crate::core::domain::{DomainId, DomainTree};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
@@ -117,9 +118,11 @@ pub struct Workload {
     pub priority: i32,
     /// When it was asked for. One that lies ahead is known to come: it starts no sooner.
     pub arrival: Moment,
-    /// How long it still runs at full width and power, as far as is known. Always positive.
+    /// How long it still runs at full width and power, as far as is known. Always positive. At another point it takes longer
+    /// ([`Pace::takes`]).
     pub remaining: Seconds,
-    /// Where it may run and what it adds there. Empty: nowhere, and `decide` says so.
+    /// Where it may run and what it adds there. Those of one pool are its operating points there: they stand together, the first
+    /// is the full one, and each has its own pace. Empty: nowhere, and `decide` says so.
     pub choices: Vec<PoolChoice>,
     /// Where it runs now; none while it waits.
     pub running: Option<Running>,
@@ -134,13 +137,23 @@ pub struct Workload {
     pub finish_by: Option<Moment>,
 }
 
-/// One pool where a workload may run.
+/// One pool where a workload may run, and one of its operating points there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolChoice {
     /// Which pool.
     pub pool: PoolId,
     /// What it adds there.
     pub load: Load,
+    /// How fast it works there with that.
+    pub pace: Pace,
+}
+
+impl PoolChoice {
+    /// A pool where a workload runs at full.
+    #[must_use]
+    pub fn full(pool: PoolId, load: Load) -> Self {
+        Self { pool, load, pace: Pace::FULL }
+    }
 }
 
 /// Where and since when a workload runs.
@@ -148,6 +161,8 @@ pub struct PoolChoice {
 pub struct Running {
     /// Which pool.
     pub pool: PoolId,
+    /// At which of its points there.
+    pub pace: Pace,
     /// Since when without a break.
     pub since: Moment,
     /// Up to when its work is behind a checkpoint: what it did since is lost by a stop.
@@ -175,10 +190,10 @@ pub enum Asking {
 }
 
 impl Running {
-    /// A run that can't be asked for a checkpoint, and of which nothing is kept.
+    /// A run at full that can't be asked for a checkpoint, and of which nothing is kept.
     #[must_use]
     pub fn new(pool: PoolId, since: Moment) -> Self {
-        Self { pool, since, kept: since, asking: Asking::No }
+        Self { pool, pace: Pace::FULL, since, kept: since, asking: Asking::No }
     }
 }
 
@@ -254,7 +269,7 @@ pub struct Entry {
     pub why: Why,
 }
 
-/// One run without a break.
+/// One run without a break at one point. The next may begin at its end at another point: that is no stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Run {
     /// Where.
@@ -263,6 +278,23 @@ pub struct Run {
     pub start: Moment,
     /// Until when.
     pub end: Moment,
+    /// At which of its points there. Full is not written.
+    #[serde(skip_serializing_if = "Pace::is_full")]
+    pub pace: Pace,
+}
+
+impl Run {
+    /// A run at full.
+    #[must_use]
+    pub fn full(pool: PoolId, start: Moment, end: Moment) -> Self {
+        Self { pool, start, end, pace: Pace::FULL }
+    }
+
+    /// What is done in it, in millionths of the work of a second at full.
+    #[must_use]
+    pub fn work(&self) -> i128 {
+        self.pace.work(self.end - self.start)
+    }
 }
 
 /// Why an entry is as it is.
@@ -361,10 +393,24 @@ impl Problem {
 }
 
 impl Workload {
-    /// What it adds to a pool; none where it may not run there.
+    /// What it adds to a pool at full; none where it may not run there.
     #[must_use]
     pub fn load_in(&self, pool: PoolId) -> Option<Load> {
         self.choices.iter().find(|choice| choice.pool == pool).map(|choice| choice.load)
+    }
+
+    /// What it adds to a pool at one of its points; none where it has no such point there.
+    #[must_use]
+    pub fn load_at(&self, pool: PoolId, pace: Pace) -> Option<Load> {
+        let mut points = self.choices.iter();
+        points.find(|choice| choice.pool == pool && choice.pace == pace).map(|choice| choice.load)
+    }
+
+    /// Where it runs, and what it adds there; none while it waits.
+    #[must_use]
+    pub fn running_load(&self) -> Option<(PoolId, Load)> {
+        let running = self.running?;
+        Some((running.pool, self.load_at(running.pool, running.pace)?))
     }
 
     /// May its runs be moved, and broken, for supply?

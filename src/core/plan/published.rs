@@ -77,18 +77,18 @@ impl Policy for Published {
         waiting.retain(|&i| {
             let workload = draft.workload(i);
             let Some((runs, why)) = super::heliotrope::previous_runs(problem, workload) else { return true };
-            let Some(load) = runs.first().and_then(|run| workload.load_in(run.pool)) else { return true };
-            let stands = runs.iter().all(|run| draft.ledger.fits(run.pool, load, run.start, run.end));
+            let stands = draft.has_room(i, &runs);
             if stands {
-                draft.put(i, place::priced(problem, workload, load, runs), why);
+                draft.put(i, place::priced(problem, workload, runs), why);
             }
             !stands
         });
         // 2. What is new chooses, and queues where that does not fit.
         for i in waiting {
             let workload = draft.workload(i);
-            let here = workload.running.map(|running| running.pool);
-            let choices = workload.choices.iter().filter(|choice| here.is_none_or(|pool| pool == choice.pool));
+            // all of them know one point only: full
+            let choices = place::pools(workload).filter_map(|points| points.first());
+            let choices = choices.filter(|choice| place::is_open(workload, choice));
             let placed = choices.filter_map(|choice| self.place(problem, &draft.ledger, workload, *choice));
             if let Some(placement) = placed.min_by_key(|placement| (placement.finish(), placement.cost)) {
                 draft.put(i, placement, Why::Cheapest);
@@ -120,17 +120,16 @@ impl Published {
 
     fn place(self, problem: &Problem, room: &impl Room, workload: &Workload, choice: PoolChoice) -> Option<Placement> {
         let spans = self.choose(problem, workload, &problem.supply(choice.pool).price);
-        let chosen: Vec<Run> = spans.into_iter().map(|(start, end)| Run { pool: choice.pool, start, end }).collect();
+        let chosen: Vec<Run> = spans.into_iter().map(|(start, end)| Run::full(choice.pool, start, end)).collect();
         let first = chosen.first()?.start;
         let runs = if chosen.iter().all(|run| room.fits(choice, run.start, run.end)) {
             chosen
         } else if chosen.len() > 1 {
             place::early_pieces(problem, room, workload, choice, first)?
         } else {
-            let start = room.earliest(choice, first, workload.remaining)?;
-            vec![Run { pool: choice.pool, start, end: start + workload.remaining }]
+            vec![place::whole_run(room, workload, choice, first)?]
         };
-        Some(place::priced(problem, workload, choice.load, runs))
+        Some(place::priced(problem, workload, runs))
     }
 
     /// When it would run if nothing were in the way.

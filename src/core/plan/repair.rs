@@ -85,7 +85,7 @@ fn consider<'a>(best: &mut Draft<'a>, score: &mut Score, other: Draft<'a>) {
 fn in_order<'a>(start: &Draft<'a>, order: &[usize]) -> Draft<'a> {
     let mut draft = start.clone();
     for &i in order {
-        draft.place_earliest(i, Why::KeepsDeadlines);
+        draft.place_earliest(i, Why::KeepsDeadlines, true);
     }
     draft
 }

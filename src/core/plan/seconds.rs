@@ -3,6 +3,11 @@
 //! Nothing is cut at slots. A run begins where something else ends, and ends where its own work does; only what would be
 //! shorter than the shortest run is left away or made longer.
 
+//!
+//! Where a workload has several operating points a second is bought in rises: first to run at all, then to run faster. The rise that
+//! costs least for the work that it adds is taken first, of whichever second it is.
+
+use super::points::{Pace, Rise, seconds_for};
 use crate::units::{Moment, Seconds};
 
 /// A span of time in which a workload fits, and what each of its seconds costs there.
@@ -10,12 +15,25 @@ use crate::units::{Moment, Seconds};
 pub(super) struct Piece {
     pub start: Moment,
     pub end: Moment,
-    /// Cost units of a second.
-    pub unit: i128,
+    /// What it takes to run there.
+    pub first: Rise,
+    /// Which of the lists of further rises is its own.
+    pub more: usize,
 }
 
-/// Spans of time, in order, and what they cost together.
-pub(super) type Found = (Vec<(Moment, Moment)>, i128);
+/// Lists of further rises, each by rising rate. The first is that of workloads with one point: empty.
+pub(super) type Further = [Vec<Rise>];
+
+/// A span of time at one point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub start: Moment,
+    pub end: Moment,
+    pub pace: Pace,
+}
+
+/// Stretches, in order of time, and what they cost together.
+pub(super) type Found = (Vec<Stretch>, i128);
 
 impl Piece {
     fn length(&self) -> Seconds {
@@ -23,13 +41,14 @@ impl Piece {
     }
 
     fn cost(&self) -> i128 {
-        self.unit * i128::from(self.length().0)
+        self.first.unit * i128::from(self.length().0)
     }
 }
 
 /// The cheapest run of a length; of two that cost the same the earlier. `wait` is what it costs to begin a second later.
 ///
 /// What a run costs over its start is piecewise linear, so the least lies where a piece meets its start or its end.
+/// All pieces are of one point.
 pub(super) fn one_run(pieces: &[Piece], length: Seconds, wait: i128) -> Option<Found> {
     let first = pieces.first()?.start;
     let mut best: Option<(i128, Moment)> = None;
@@ -47,7 +66,7 @@ pub(super) fn one_run(pieces: &[Piece], length: Seconds, wait: i128) -> Option<F
         }
         let until = |at: Moment| {
             let i = span.partition_point(|piece| piece.end < at).min(span.len() - 1);
-            before[i] + span[i].unit * i128::from((at - span[i].start).0)
+            before[i] + span[i].first.unit * i128::from((at - span[i].start).0)
         };
         let starts = span.iter().flat_map(|piece| [piece.start, piece.end - length]);
         for start in starts.filter(|start| from <= *start && *start + length <= to) {
@@ -57,7 +76,8 @@ pub(super) fn one_run(pieces: &[Piece], length: Seconds, wait: i128) -> Option<F
             }
         }
     }
-    best.map(|(cost, start)| (vec![(start, start + length)], cost))
+    let pace = pieces.first()?.first.to;
+    best.map(|(cost, start)| (vec![Stretch { start, end: start + length, pace }], cost))
 }
 
 /// Pieces that follow each other without a gap.
@@ -79,11 +99,17 @@ enum Mark {
 /// How often a run that is too short is mended. A guess: what more would mend, a coarser search finds.
 const MENDS: usize = 64;
 
-/// The cheapest seconds, `length` in all, in runs of which each is as long as `shortest` says of one that starts then.
+/// The cheapest seconds that hold the work of `length` at full, in runs of which each is as long as `shortest` says of one that
+/// starts then.
 ///
 /// The cheapest are taken. While a run is too short, either it is left away or it is made long enough, whichever costs
 /// less once the rest is filled up again. None where that comes to no end.
-pub(super) fn in_runs(pieces: &[Piece], length: Seconds, shortest: &dyn Fn(Moment) -> Seconds) -> Option<Found> {
+pub(super) fn in_runs(
+    pieces: &[Piece],
+    further: &Further,
+    length: Seconds,
+    shortest: &dyn Fn(Moment) -> Seconds,
+) -> Option<Found> {
     let least = |start: Moment| shortest(start).min(length);
     let mut marked: Vec<(Piece, Mark)> = Vec::with_capacity(pieces.len());
     for span in spans(pieces) {
@@ -92,53 +118,104 @@ pub(super) fn in_runs(pieces: &[Piece], length: Seconds, shortest: &dyn Fn(Momen
             marked.extend(span.iter().map(|piece| (*piece, Mark::Open)));
         }
     }
-    let mut found = fill(&marked, length)?;
+    let mut found = fill(&marked, further, length)?;
     for _ in 0..MENDS {
+        let mut runs = Vec::new();
+        found.0.iter().for_each(|stretch| join(&mut runs, (stretch.start, stretch.end)));
         let too_short = |(start, end): &&(Moment, Moment)| *end - *start < least(*start);
-        let Some(&short) = found.0.iter().filter(too_short).min_by_key(|(start, end)| (*end - *start, *start)) else {
+        let Some(&short) = runs.iter().filter(too_short).min_by_key(|(start, end)| (*end - *start, *start)) else {
             return Some(found);
         };
         let mended =
             [marking(&marked, short, Mark::Left), marking(&marked, grown(&marked, short, least(short.0))?, Mark::Held)];
-        let mended = mended.into_iter().filter_map(|marked| fill(&marked, length).map(|found| (found, marked)));
+        let mended =
+            mended.into_iter().filter_map(|marked| fill(&marked, further, length).map(|found| (found, marked)));
         (found, marked) = mended.min_by_key(|((_, cost), _)| *cost)?;
     }
     None
 }
 
-/// Takes what is held, and then the cheapest of what is open.
-fn fill(marked: &[(Piece, Mark)], length: Seconds) -> Option<Found> {
-    let mut taken: Vec<Piece> =
-        marked.iter().filter(|(_, mark)| *mark == Mark::Held).map(|(piece, _)| *piece).collect();
-    let mut left = length - taken.iter().map(Piece::length).sum();
-    let mut open: Vec<Piece> = marked.iter().filter(|(_, mark)| *mark == Mark::Open).map(|(piece, _)| *piece).collect();
-    open.sort_unstable_by_key(|piece| (piece.unit, piece.start));
-    for mut piece in open {
-        if left <= Seconds::ZERO {
-            break;
-        }
-        if piece.length() > left {
-            // the part of it that lengthens a run, where one does
-            let follows = taken.iter().any(|other| other.end == piece.start);
-            let leads = taken.iter().any(|other| other.start == piece.end);
-            if leads && !follows {
-                piece.start = piece.end - left;
-            } else {
-                piece.end = piece.start + left;
+/// Takes what is held, and then the cheapest rises of what is open.
+fn fill(marked: &[(Piece, Mark)], further: &Further, length: Seconds) -> Option<Found> {
+    let mut left = Pace::FULL.work(length);
+    let mut cost = 0;
+    // of each piece: at which point it is taken
+    let mut taken: Vec<Option<Pace>> = vec![None; marked.len()];
+    // what there is to buy: its rate, when it is, how far up, and of which piece
+    let mut open: Vec<(i128, Moment, usize, usize)> = Vec::with_capacity(marked.len());
+    for (i, (piece, mark)) in marked.iter().enumerate() {
+        match mark {
+            Mark::Left => continue,
+            Mark::Open => open.push((piece.first.rate(), piece.start, 0, i)),
+            Mark::Held => {
+                taken[i] = Some(piece.first.to);
+                left -= piece.first.gains * i128::from(piece.length().0);
+                cost += piece.cost();
             }
         }
-        left -= piece.length();
-        taken.push(piece);
+        open.extend(further[piece.more].iter().zip(1..).map(|(rise, up)| (rise.rate(), piece.start, up, i)));
     }
-    if left != Seconds::ZERO {
+    if left < 0 {
         return None;
     }
-    taken.sort_unstable_by_key(|piece| piece.start);
-    let mut runs: Vec<(Moment, Moment)> = Vec::new();
-    for piece in &taken {
-        join(&mut runs, (piece.start, piece.end));
+    open.sort_unstable();
+    // the last rise may be bought for a part of its piece: there begins or ends what it leads to
+    let mut part: Option<(usize, Stretch)> = None;
+    for (_, _, up, i) in open {
+        if left <= 0 {
+            break;
+        }
+        let piece = &marked[i].0;
+        let rise = if up == 0 { &piece.first } else { &further[piece.more][up - 1] };
+        let needs = seconds_for(left, rise.gains);
+        if needs < piece.length() {
+            // the part of it that lengthens a run, where one does
+            let meets = |i: usize, at: Moment, end: fn(&Piece) -> Moment| {
+                marked.get(i).is_some_and(|(other, _)| end(other) == at && taken[i].is_some())
+            };
+            let follows = i > 0 && meets(i - 1, piece.start, |other| other.end);
+            let leads = meets(i + 1, piece.end, |other| other.start);
+            let (start, end) = if up == 0 && leads && !follows {
+                (piece.end - needs, piece.end)
+            } else {
+                (piece.start, piece.start + needs)
+            };
+            part = Some((i, Stretch { start, end, pace: rise.to }));
+        } else {
+            taken[i] = Some(rise.to);
+        }
+        let seconds = i128::from(needs.min(piece.length()).0);
+        left -= rise.gains * seconds;
+        cost += rise.unit * seconds;
     }
-    Some((runs, taken.iter().map(Piece::cost).sum()))
+    if left > 0 {
+        return None;
+    }
+    let mut stretches: Vec<Stretch> = Vec::new();
+    let mut push = |start: Moment, end: Moment, pace: Pace| match stretches.last_mut() {
+        _ if end <= start => {}
+        Some(last) if last.end == start && last.pace == pace => last.end = end,
+        _ => stretches.push(Stretch { start, end, pace }),
+    };
+    for (i, ((piece, _), pace)) in marked.iter().zip(&taken).enumerate() {
+        match part {
+            Some((of, part)) if of == i => {
+                if let Some(pace) = pace {
+                    push(piece.start, part.start, *pace);
+                }
+                push(part.start, part.end, part.pace);
+                if let Some(pace) = pace {
+                    push(part.end, piece.end, *pace);
+                }
+            }
+            _ => {
+                if let Some(pace) = pace {
+                    push(piece.start, piece.end, *pace);
+                }
+            }
+        }
+    }
+    Some((stretches, cost))
 }
 
 /// Puts a span behind the others, as one with the last where it begins at its end.
@@ -157,7 +234,7 @@ fn grown(marked: &[(Piece, Mark)], short: (Moment, Moment), length: Seconds) -> 
     let (from, to) = (short.1 - length, short.0 + length);
     let cut = span.iter().map(|piece| Piece { start: piece.start.max(from), end: piece.end.min(to), ..*piece });
     let near: Vec<Piece> = cut.filter(|piece| piece.start < piece.end).collect();
-    one_run(&near, length, 0).map(|(runs, _)| runs[0])
+    one_run(&near, length, 0).map(|(runs, _)| (runs[0].start, runs[0].end))
 }
 
 /// The same pieces, cut and marked anew within a span. What is held stays so.
@@ -182,15 +259,22 @@ fn marking(marked: &[(Piece, Mark)], (from, to): (Moment, Moment), new: Mark) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::points::rises;
     use super::*;
 
     fn pieces(each: &[(i64, i64, i128)]) -> Vec<Piece> {
-        each.iter().map(|(start, end, unit)| Piece { start: Moment(*start), end: Moment(*end), unit: *unit }).collect()
+        let piece = |(start, end, unit): &(i64, i64, i128)| Piece {
+            start: Moment(*start),
+            end: Moment(*end),
+            first: Rise::to(Pace::FULL, *unit),
+            more: 0,
+        };
+        each.iter().map(piece).collect()
     }
 
     fn runs(found: Option<Found>) -> (Vec<(i64, i64)>, i128) {
         let (runs, cost) = found.unwrap();
-        (runs.into_iter().map(|(start, end)| (start.0, end.0)).collect(), cost)
+        (runs.into_iter().map(|run| (run.start.0, run.end.0)).collect(), cost)
     }
 
     #[test]
@@ -206,19 +290,59 @@ mod tests {
     #[test]
     fn the_cheapest_seconds_are_taken_and_short_runs_mended() {
         let all = pieces(&[(0, 10, 5), (10, 12, 1), (12, 30, 5), (40, 50, 2), (60, 61, 0)]);
-        let seconds = |length, shortest| runs(in_runs(&all, Seconds(length), &|_| Seconds(shortest)));
+        let seconds = |length, shortest| runs(in_runs(&all, &[vec![]], Seconds(length), &|_| Seconds(shortest)));
         assert_eq!(seconds(13, 1), (vec![(10, 12), (40, 50), (60, 61)], 22));
         // the span of a second can't be used, and the two cheap seconds are made four
         assert_eq!(seconds(14, 4), (vec![(8, 12), (40, 50)], 32));
         // alone they cost more made long than the others do
         assert_eq!(seconds(9, 9), (vec![(40, 49)], 18));
-        assert_eq!(in_runs(&all, Seconds(42), &|_| Seconds(1)), None);
+        assert_eq!(in_runs(&all, &[vec![]], Seconds(42), &|_| Seconds(1)), None);
     }
 
     #[test]
     fn what_runs_already_needs_no_full_run_from_now_on() {
         let all = pieces(&[(0, 3, 1), (3, 30, 9), (40, 60, 2)]);
         let shortest = |start: Moment| Seconds(if start.0 == 0 { 2 } else { 10 });
-        assert_eq!(runs(in_runs(&all, Seconds(13), &shortest)), (vec![(0, 3), (40, 50)], 23));
+        assert_eq!(runs(in_runs(&all, &[vec![]], Seconds(13), &shortest)), (vec![(0, 3), (40, 50)], 23));
+    }
+
+    /// Points of a device that draws 100, 200 and 400 for a quarter, seven tenths and all of its speed.
+    fn with_points(prices: &[i128]) -> (Vec<Piece>, Vec<Vec<Rise>>) {
+        let pace = |millionths| Pace::millionths(millionths).unwrap();
+        let points = [(pace(250_000), 100), (pace(700_000), 200), (Pace::FULL, 400)];
+        let mut further = vec![vec![]];
+        let pieces = prices.iter().zip(0..).map(|(price, hour)| {
+            let mut rises = rises(&mut points.iter().map(|(pace, watts)| (*pace, watts * price)).collect());
+            let first = rises.remove(0);
+            further.push(rises);
+            Piece { start: Moment(hour * 10), end: Moment(hour * 10 + 10), first, more: further.len() - 1 }
+        });
+        (pieces.collect(), further)
+    }
+
+    #[test]
+    fn it_runs_slowly_where_it_is_dear_and_at_full_where_it_is_cheap() {
+        let (all, further) = with_points(&[3, 1, 4]);
+        let taken = |length| {
+            let (found, cost) = in_runs(&all, &further, Seconds(length), &|_| Seconds(1)).unwrap();
+            let each = found.into_iter().map(|stretch| (stretch.start.0, stretch.end.0, stretch.pace));
+            (each.collect::<Vec<_>>(), cost)
+        };
+        let slow = Pace::millionths(700_000).unwrap();
+        assert_eq!(taken(7), (vec![(10, 20, slow)], 2000));
+        // faster in the cheap hour before any second of the others
+        assert_eq!(taken(10), (vec![(10, 20, Pace::FULL)], 4000));
+        // slowly in the others before fast in one of them; 4 seconds of .7 hold what is missing
+        assert_eq!(taken(19), (vec![(0, 10, slow), (10, 20, Pace::FULL), (20, 23, slow)], 4000 + 6000 + 2400));
+        assert_eq!(taken(30), (vec![(0, 30, Pace::FULL)], 4000 * 8));
+        assert_eq!(in_runs(&all, &further, Seconds(31), &|_| Seconds(1)), None);
+    }
+
+    #[test]
+    fn a_change_of_pace_is_no_stop() {
+        let (all, further) = with_points(&[3, 1]);
+        let (found, _) = in_runs(&all, &further, Seconds(14), &|_| Seconds(14)).unwrap();
+        assert_eq!((found[0].start, found[1].end, found.len()), (Moment(4), Moment(20), 2));
+        assert!(found[0].pace < found[1].pace);
     }
 }

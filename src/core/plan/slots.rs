@@ -90,12 +90,12 @@ pub(super) fn in_slots(
     by: Moment,
 ) -> Option<Placement> {
     let from = problem.starts_from(workload);
-    let window = by - from;
-    if window < workload.remaining {
+    let (window, length) = (by - from, choice.pace.takes(workload.remaining));
+    if window < length {
         return None;
     }
     let price = &problem.supply(choice.pool).price;
-    let slot = grain(problem.slot, window, workload.remaining);
+    let slot = grain(problem.slot, window, length);
     let all = cells(price, room, choice, slot, from, by);
     let watts = i128::from(root_watts(problem, choice.pool, choice.load).max(1));
     let switch = match workload.suspension {
@@ -106,16 +106,16 @@ pub(super) fn in_slots(
     let best = [true, false]
         .into_iter()
         .filter_map(|take_first| {
-            let search = Search { cells: &all, price, slot, switch, wait };
+            let search = Search { cells: &all, price, slot, length, switch, wait };
             search.run(workload, take_first)
         })
         .map(|taken| runs_of(&all, &taken, workload, choice, problem))
-        .map(|runs| priced(problem, workload, choice.load, runs))
+        .map(|runs| priced(problem, workload, runs))
         .min_by_key(|placement| (placement.cost, placement.finish()));
     // tight against its deadline the cut cells at both ends may be needed: then early pieces find them
     best.or_else(|| {
         let runs = early_pieces(problem, room, workload, choice, from)?;
-        Some(priced(problem, workload, choice.load, runs)).filter(|placement| placement.late == Seconds::ZERO)
+        Some(priced(problem, workload, runs)).filter(|placement| placement.late == Seconds::ZERO)
     })
 }
 
@@ -123,6 +123,8 @@ struct Search<'a> {
     cells: &'a [Cell],
     price: &'a Steps<i64>,
     slot: Seconds,
+    /// How long it takes at its point.
+    length: Seconds,
     /// Seconds at its own draw that a restart costs.
     switch: i64,
     /// Cost units of a second of waiting, over its watts.
@@ -141,7 +143,7 @@ impl Search<'_> {
         }
         let runs_now = workload.running.is_some();
         let credit = if take_first { first.end - first.start } else { Seconds::ZERO };
-        let left = (workload.remaining - credit).max(Seconds::ZERO);
+        let left = (self.length - credit).max(Seconds::ZERO);
         let need = usize::try_from((left.0 + self.slot.0 - 1) / self.slot.0).ok()?;
         let stage = match (take_first, runs_now) {
             (true, _) => Stage::On,
@@ -234,11 +236,11 @@ fn runs_of(cells: &[Cell], taken: &[usize], workload: &Workload, choice: PoolCho
         let cell = cells[i];
         match runs.last_mut() {
             Some(last) if last.end == cell.start => last.end = cell.end,
-            _ => runs.push(Run { pool: choice.pool, start: cell.start, end: cell.end }),
+            _ => runs.push(Run { pool: choice.pool, start: cell.start, end: cell.end, pace: choice.pace }),
         }
     }
     let held: Seconds = runs.iter().map(|run| run.end - run.start).sum();
-    let excess = held - workload.remaining;
+    let excess = held - choice.pace.takes(workload.remaining);
     let price = &problem.supply(choice.pool).price;
     if excess <= Seconds::ZERO {
         return runs;
