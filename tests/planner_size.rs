@@ -164,7 +164,15 @@ impl Policy for Faulty {
             why: Why::Cheapest,
         });
         let entries = entries.collect();
-        PowerPlan { generation: 1, policy: "faulty", made: problem.now, entries, cost: Money(0), bound: None }
+        PowerPlan {
+            generation: 1,
+            policy: "faulty",
+            made: problem.now,
+            entries,
+            cost: Money(0),
+            bound: None,
+            scarce: Vec::new(),
+        }
     }
 }
 

@@ -7,13 +7,12 @@ use crate::controller::config::Config;
 use crate::controller::events::Events;
 use crate::controller::leader::Candidate;
 use crate::controller::leases::run::{Between, Granting};
-use crate::controller::plans::Plans;
 use crate::controller::run::Controller as Loop;
 use crate::controller::watch::Watch;
 use crate::web::plans::routes;
 use crate::web::{Metrics, serve};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -64,8 +63,6 @@ impl Controller {
         let address = listener.local_addr().map_err(|error| usage(&error))?;
         tracing::info!(%address, namespace = self.namespace, "listening");
         let metrics = Arc::new(Metrics::default());
-        let plans = Arc::new(Plans::new(config.plan_directory.as_deref().map(Path::new)));
-        tokio::spawn(serve(listener, metrics.clone(), routes(plans.clone())));
         let stop = Arc::new(Notify::new());
         let (ends, told) = (told_to_end()?, stop.clone());
         tokio::spawn(async move {
@@ -84,7 +81,9 @@ impl Controller {
             tokio::spawn(granting.run(watts));
             between = shared;
         }
-        Loop::new(client, watch, config, candidate, metrics, events, between, plans).run(changed, stop).await;
+        let controller = Loop::new(client, watch, config, candidate, metrics.clone(), events, between);
+        tokio::spawn(serve(listener, metrics, routes(controller.plans())));
+        controller.run(changed, stop).await;
         Ok(())
     }
 }

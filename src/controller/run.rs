@@ -28,6 +28,7 @@ use crate::units::{Moment, Seconds};
 use crate::web::{DomainLabel, Metrics, ReasonLabel};
 use kube::{Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -83,7 +84,6 @@ impl Controller {
         metrics: Arc<Metrics>,
         events: Events,
         between: Between,
-        plans: Arc<Plans>,
     ) -> Self {
         let voice = Voice::new(client.clone(), metrics.clone(), events);
         Self {
@@ -93,7 +93,7 @@ impl Controller {
             watching: Watching::default(),
             version: 0,
             between,
-            plans,
+            plans: Arc::new(Plans::new(config.plan_directory.as_deref().map(Path::new))),
             client,
             voice,
             watch,
@@ -108,6 +108,12 @@ impl Controller {
             leads: false,
             metrics,
         }
+    }
+
+    /// What it plans, for people.
+    #[must_use]
+    pub fn plans(&self) -> Arc<Plans> {
+        self.plans.clone()
     }
 
     /// Runs until `stop` is told.

@@ -51,7 +51,7 @@ pub struct ShownEntry {
 }
 
 /// A run in a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownRun {
     /// The pool.
     pub pool: String,
@@ -59,6 +59,9 @@ pub struct ShownRun {
     pub start: String,
     /// Until when.
     pub end: String,
+    /// How fast, in percent of its full speed; left out at full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace_percent: Option<f64>,
 }
 
 /// What something scarce is worth for a time.
@@ -205,7 +208,12 @@ impl ShownExplanation {
 
 fn runs(problem: &Problem, runs: &[Run]) -> Vec<ShownRun> {
     let pool = |pool: PoolId| problem.pools.get(pool.0).map_or_else(String::new, |pool| pool.name.clone());
-    let shown = |run: &Run| ShownRun { pool: pool(run.pool), start: run.start.to_string(), end: run.end.to_string() };
+    let shown = |run: &Run| ShownRun {
+        pool: pool(run.pool),
+        start: run.start.to_string(),
+        end: run.end.to_string(),
+        pace_percent: (!run.pace.is_full()).then(|| run.pace.part() * 100.0),
+    };
     runs.iter().map(shown).collect()
 }
 
@@ -243,7 +251,8 @@ fn costs(why: &Explanation) -> Option<String> {
 
 impl fmt::Display for ShownRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {} in {}", self.start, self.end, self.pool)
+        write!(f, "{} to {} in {}", self.start, self.end, self.pool)?;
+        self.pace_percent.map_or(Ok(()), |pace| write!(f, " at {pace:.0} % of its speed"))
     }
 }
 
