@@ -25,6 +25,9 @@ bench-curtail: ## seconds of a curtailment at 50 nodes, against benches/budgets.
 bench-divide:  ## milliseconds to divide the watts of 40,000 accelerators, against benches/budgets.yaml
 	@cargo bench --locked --bench divide
 
+bench-plan:    ## seconds to plan 10,000 workloads, and after one arrival, against benches/budgets.yaml
+	@cargo bench --locked --bench plan
+
 eval-E1:       ## follows the carbon of three zones under caps, beside the exact LP; needs ../shared/data; writes docs/results.md
 	@cargo run --quiet --release --locked -p heliotrope-eval -- e1
 
@@ -59,4 +62,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail bench-divide eval-E1 eval-E2 eval-E3 eval-E4 eval-E6 eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide bench-plan eval-E1 eval-E2 eval-E3 eval-E4 eval-E6 eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down

@@ -239,7 +239,7 @@ pub fn e3(found: &E3) -> String {
     let _ = write!(
         text,
         "\nNot modelled: hosts (the trial metered accelerators), wear of a pause (what it costs to stop and start is nothing here, \
-        which is kind to pause-greedy), jobs that come and go, a lost or biased meter. Seconds count from the beginning of the \
+        which is kind to pause-greedy), jobs that come and go, a lost or biased meter. The lowest cap of the site is 30 % of its baseline: at that all would be at their safe limits, and nothing left to divide. Seconds count from the beginning of the \
         event; no policy uses the 30 s of notice. The noise is made up: from one minute to the next the sum strays by {:.2} % at full speed and {:.2} % while it is \
         held; the trial's by {:.2} and {:.2} % (neither with drifts nor with dropped samples). A speed counts as below a floor when it is more than half a point \
         below: limits are whole watts. A share above 100 % is work done below floors that the optimum keeps. The uniform cap, DVFS-fair and pause-greedy know the curves; without a margin they \
