@@ -75,8 +75,9 @@ struct Priced {
     unit: f64,
 }
 
-/// The best prices that are found. `aim` is what a plan costs that is known; the search ends once the bound is `enough`.
-pub(super) fn search(market: &Market<'_>, aim: Option<f64>, enough: f64) -> Found {
+/// The best prices that are found. `aim` is what a plan costs that is known, asked for only where there is something to search; the
+/// search ends once the bound is `enough`.
+pub(super) fn search(market: &Market<'_>, aim: impl FnOnce() -> Option<f64>, enough: f64) -> Found {
     let cells = market.cells();
     let size = market.scarce.len() * cells;
     let windows: Windows = market.offers.iter().map(|offer| window(market, offer)).collect();
@@ -86,7 +87,7 @@ pub(super) fn search(market: &Market<'_>, aim: Option<f64>, enough: f64) -> Foun
     if bound >= enough || !is_over(&used) {
         return found(market, &best, bound);
     }
-    let mut mean = used;
+    let (mut mean, aim) = (used, aim());
     let looks: usize = market
         .offers
         .iter()

@@ -91,12 +91,22 @@ fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Vec<ScarcePrice>, Op
     let cost = known.cost as f64;
     let worth = if problem.previous.is_some() { WORTH_A_CHANGE } else { WORTH_A_SEARCH };
     let enough = if is_in_time { cost - cost.abs() * worth } else { f64::INFINITY };
-    let found = dual::search(&market, is_in_time.then_some(cost), enough);
+    let found = dual::search(&market, || aim(problem, known), enough);
     let draft = (found.bound < enough).then(|| {
         let start = Draft::new(problem, Workload::is_divisible);
         improve::improve(&start, &found.prices, found.bound)
     });
     (found.bound, found.scarce, draft)
+}
+
+/// What a plan costs that knows no other before it, where it keeps all deadlines. It steers the search, so it must be the same
+/// whatever the previous plan is: else a second plan on the same world would find other prices.
+fn aim(problem: &Problem, known: &Score) -> Option<f64> {
+    let cost = |score: &Score| score.misses.iter().all(|misses| *misses == 0).then_some(score.cost as f64);
+    match problem.previous {
+        None => cost(known),
+        Some(_) => cost(&keep(&Problem { previous: None, ..problem.clone() }).score()),
+    }
 }
 
 fn place_rest(draft: &mut Draft<'_>) {
