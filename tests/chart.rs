@@ -328,10 +328,11 @@ fn values_schema_and_code_agree() {
             at = next;
         }
     }
-    // what the chart says by default is what the program does by default
+    // what the chart says by default is what the program does by default, but that its pod has a folder for plans
     let map = rendered(&[]);
     let text = one(&map, "ConfigMap", "heliotrope-config")["data"]["config.yaml"].as_str().unwrap();
-    assert_eq!(Config::parse(text, "config.yaml"), Ok(Config::default()));
+    let plan_directory = Some("/var/lib/heliotrope".to_owned());
+    assert_eq!(Config::parse(text, "config.yaml"), Ok(Config { plan_directory, ..Config::default() }));
     let chart = documents(&read("Chart.yaml")).remove(0);
     assert_eq!((&chart["version"], &chart["appVersion"]), (&Value::from(env!("CARGO_PKG_VERSION")), &chart["version"]));
 }
@@ -398,10 +399,10 @@ fn a_file_of_a_signal_can_be_mounted() {
     let names = |list: &Value| -> Vec<String> {
         list.as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names(&pod["volumes"]), ["config", "grid"]);
-    assert_eq!(pod["volumes"][1]["persistentVolumeClaim"]["claimName"], "grid");
-    assert_eq!(names(&pod["containers"][0]["volumeMounts"]), ["config", "grid"]);
-    assert_eq!(pod["containers"][0]["volumeMounts"][1]["mountPath"], "/signals");
+    assert_eq!(names(&pod["volumes"]), ["config", "plans", "grid"]);
+    assert_eq!(pod["volumes"][2]["persistentVolumeClaim"]["claimName"], "grid");
+    assert_eq!(names(&pod["containers"][0]["volumeMounts"]), ["config", "plans", "grid"]);
+    assert_eq!(pod["containers"][0]["volumeMounts"][2]["mountPath"], "/signals");
 }
 
 #[test]

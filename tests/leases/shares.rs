@@ -129,8 +129,8 @@ fn serving_is_locked_at_the_clock_of_its_watts() {
     };
     world.run(60, &mut chance);
     assert_eq!(clocks(&world), [(true, Some(1410)), (true, None)], "{:?}", shares(&world, 0));
-    // less than 200 W for each, though they are served first
-    world.order("row-a", 8_000, 600);
+    // less than 200 W for each
+    world.order("row-a", 9_000, 600);
     world.run(60, &mut chance);
     assert_eq!(clocks(&world)[0], (false, Some(705)), "{:?}", shares(&world, 0));
     assert_eq!(clocks(&world)[1].1, None, "training is held by limits");

@@ -218,6 +218,7 @@ impl Books {
                     baseline: facts.baseline + stuck,
                     reboots: facts.unguarded_reboots,
                     spendable,
+                    is_metered: book.is_metered,
                     now,
                 };
                 wishes(&pot, &claims, &full, &ceilings)

@@ -23,6 +23,9 @@ pub struct Pot {
     pub reboots: usize,
     /// What it may draw at this moment: the cap in force, or less where the domain above leases it less.
     pub spendable: Watts,
+    /// Is it under an order that follows what is drawn? Its cap changes each minute, and rows have a point there. Under one that stays
+    /// they have none: its rise and its end would be new rows for every node, beside the raises.
+    pub is_metered: bool,
     /// What may be leased at this moment: the same, or less where it may rise only so fast.
     pub now: Watts,
 }
@@ -65,8 +68,11 @@ pub fn wishes(pot: &Pot, claims: &[Claim], full: &[Claim], ceilings: &[Watts]) -
     let mut caps: Vec<Watts> = GRID.iter().map(|percent| pot.full.percent(*percent)).collect();
     // A row of which much is idle may be leased less than its lowest cap. Where not even the safe limits fit, rows end where they do.
     let last = pot.lowest.min(pot.spendable).max(drawn(&least));
-    // what is in force is no chord between two others
-    caps.extend([last, pot.spendable]);
+    caps.push(last);
+    if pot.is_metered {
+        // what is in force is no chord between two others
+        caps.push(pot.spendable);
+    }
     // where everyone has what it was granted, and where nobody can use more: between two rows it is linear
     let all_at = |watts: fn(&Claim) -> Watts| drawn(&claims.iter().map(watts).collect::<Vec<_>>());
     caps.extend([all_at(|claim| claim.need), all_at(|claim| claim.most)]);
@@ -101,7 +107,15 @@ mod tests {
 
     fn pot(full: i64, lowest: i64) -> Pot {
         let full = Watts(full);
-        Pot { full, lowest: Watts(lowest), baseline: Watts(0), reboots: 0, spendable: full, now: full }
+        Pot {
+            full,
+            lowest: Watts(lowest),
+            baseline: Watts(0),
+            reboots: 0,
+            spendable: full,
+            is_metered: false,
+            now: full,
+        }
     }
 
     #[test]
@@ -134,7 +148,7 @@ mod tests {
             [Bend { watts: Watts(2000), work: 9000 }, Bend { watts: Watts(2000), work: 10 }],
         );
         let claims = [steep, node(7600)];
-        let pot = Pot { spendable: Watts(9000), now: Watts(9000), ..pot(16_000, 7200) };
+        let pot = Pot { spendable: Watts(9000), is_metered: true, now: Watts(9000), ..pot(16_000, 7200) };
         let made = wishes(&pot, &claims, &vec![node(7600); 2], &[Watts(7600); 2]);
         for figures in &made.figures {
             assert_eq!(figures.at(Watts(9000)), figures.watts);
