@@ -39,7 +39,7 @@ impl Last {
 
 #[derive(Debug, Default)]
 struct Inner {
-    kept: VecDeque<Shown>,
+    kept: VecDeque<Arc<Shown>>,
     last: Option<Arc<Last>>,
 }
 
@@ -58,21 +58,19 @@ impl Plans {
     }
 
     /// What was decided in a cycle. A plan that says the same as the one before is not kept anew.
-    pub fn note(&self, world: &World, decided: &Cycle) {
+    pub fn note(&self, world: World, decided: Cycle) {
         let names = world.items.iter().map(|item| (item.uid.clone(), item.name())).collect();
         let reasons = decided
             .verdicts
             .iter()
             .map(|verdict| (verdict.id.to_string(), (verdict.reason.name().to_owned(), verdict.reason.to_string())));
-        let plan = decided.plan.clone();
-        let last = Last { problem: world.problem.clone(), plan, names, reasons: reasons.collect() };
+        let last = Last { reasons: reasons.collect(), problem: world.problem, plan: decided.plan, names };
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        let before = inner.kept.back();
-        let (digest, parent) = (digest(&last.plan), before.map(|before| before.digest.clone()));
-        if before.is_none_or(|before| before.digest != digest) {
-            let made = Shown::new(&last, digest, parent);
+        if inner.last.as_ref().is_none_or(|before| before.plan.entries != last.plan.entries) {
+            let parent = inner.kept.back().map(|before| before.digest.clone());
+            let made = Shown::new(&last, digest(&last.plan), parent);
             self.write(&made);
-            inner.kept.push_back(made);
+            inner.kept.push_back(Arc::new(made));
             if inner.kept.len() > KEPT {
                 inner.kept.pop_front();
             }
@@ -87,7 +85,7 @@ impl Plans {
 
     /// The plans, the newest last.
     #[must_use]
-    pub fn all(&self) -> Vec<Shown> {
+    pub fn all(&self) -> Vec<Arc<Shown>> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).kept.iter().cloned().collect()
     }
 

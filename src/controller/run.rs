@@ -231,7 +231,6 @@ impl Controller {
         }
 
         // 4. Say what is, as far as the time goes.
-        self.plans.note(&world, &decided);
         self.measure(&world, &decided);
         self.watching.note(&snapshot, &world, &decided);
         self.voice.forget(&world);
@@ -248,6 +247,7 @@ impl Controller {
         if tokio::time::timeout(SAY, words).await.is_err() {
             tracing::warn!(after = ?SAY, "statuses are cut off; the next cycle goes on");
         }
+        self.plans.note(world, decided);
         Ok(())
     }
 

@@ -362,16 +362,13 @@ fn hardware(seen: &Seen) -> Look<Vec<Found>> {
                 faults.entry(fault.clone()).or_default().push(format!("{name} {}", accelerator.uuid));
             }
         }
-        if let Some(told) = condition(Some(&status.conditions), OBEYED).filter(|told| told.status == "False") {
-            let fix = "something else writes limits there, or the driver refuses: see docs/actuator.md";
-            all.push(found(Level::Problem, format!("{name}: {}", told.message), fix));
-        }
-    }
-    for power in looked(&seen.powers)? {
-        let conditions = power.status.as_ref().map(|status| &status.conditions);
-        if let Some(told) = condition(conditions, PODS_SERVED).filter(|told| told.status == "False") {
-            let fix = "look at the kubelet and at the device plugin there; watts are divided as if nobody had these accelerators";
-            all.push(found(Level::Warning, format!("{}: {}", power.name_any(), told.message), fix));
+        let limits = "something else writes limits there, or the driver refuses: see docs/actuator.md";
+        let pods =
+            "look at the kubelet and at the device plugin there; watts are divided as if nobody had these accelerators";
+        for (kind, level, fix) in [(OBEYED, Level::Problem, limits), (PODS_SERVED, Level::Warning, pods)] {
+            if let Some(told) = condition(Some(&status.conditions), kind).filter(|told| told.status == "False") {
+                all.push(found(level, format!("{name}: {}", told.message), fix));
+            }
         }
     }
     for (fault, on) in faults {

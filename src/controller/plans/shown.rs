@@ -178,7 +178,7 @@ impl DryRun {
             workload: last.name(&change.id),
             before: runs(problem, &change.before),
             after: runs(problem, &change.after),
-            late_seconds: change.late_seconds.0,
+            late_seconds: change.late.0,
             why: format!("{:?}", change.why),
         };
         Self {

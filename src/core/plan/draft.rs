@@ -32,6 +32,11 @@ pub(super) struct Score {
 pub(super) const WORTH_A_CHANGE_PERMILLE: i32 = 20;
 
 impl Score {
+    /// Are all deadlines kept?
+    pub(super) fn is_in_time(&self) -> bool {
+        self.misses.iter().all(|misses| *misses == 0)
+    }
+
     /// Is this better than `other` by more than a change of plan is worth?
     pub(super) fn beats(&self, other: &Self) -> bool {
         let without_cost = |score: &Self| (score.misses.clone(), score.late, score.waits);

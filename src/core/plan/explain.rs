@@ -3,19 +3,15 @@
 use super::ledger::Ledger;
 use super::place::root_watts;
 use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
-use crate::units::{GramsCo2e, Joules, Moment, Money, Seconds, Watts};
-use serde::Serialize;
+use crate::units::{GramsCo2e, Joules, Moment, Money, Watts};
 
 /// Why a workload runs when it does.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
     /// Why its plan is as it is, in the planner's word.
     pub why: Why,
     /// When it is to run.
     pub runs: Vec<Run>,
-    /// How much later than asked it finishes.
-    pub late_seconds: Seconds,
     /// What it costs as planned; none where it can run nowhere.
     pub planned: Option<Cost>,
     /// What it would cost in the same pool from now on without a break, were there room.
@@ -25,8 +21,7 @@ pub struct Explanation {
 }
 
 /// What some runs of a workload take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// Energy as the root sees it, above idle.
     pub energy: Joules,
@@ -37,8 +32,7 @@ pub struct Cost {
 }
 
 /// What keeps a workload from running in a pool from now on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
     /// The pool.
     pub pool: String,
@@ -60,12 +54,7 @@ pub struct Obstacle {
 #[must_use]
 pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanation> {
     let (workload, entry) = (problem.workload(id)?, plan.entry(id)?);
-    let clipped: Vec<Run> = entry
-        .runs
-        .iter()
-        .filter(|run| run.end > problem.now)
-        .map(|run| Run { start: run.start.max(problem.now), ..*run })
-        .collect();
+    let clipped = entry.runs_from(problem.now);
     let pool = clipped.first().map(|run| run.pool);
     let at_once = |pool: PoolId| {
         let end = problem.now + workload.remaining;
@@ -76,7 +65,6 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
     Some(Explanation {
         why: entry.why,
         runs: entry.runs.clone(),
-        late_seconds: entry.late,
         planned: pool.map(|_| cost(problem, workload, &clipped)),
         at_once: pool.map(|pool| cost(problem, workload, &at_once(pool))),
         obstacles,
@@ -87,9 +75,9 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
 fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload) -> Vec<Obstacle> {
     let mut room = Ledger::fixed(problem);
     for (other, entry) in problem.workloads.iter().zip(&plan.entries).filter(|(other, _)| other.id != workload.id) {
-        for run in entry.runs.iter().filter(|run| run.end > problem.now) {
+        for run in entry.runs_from(problem.now) {
             if let Some(load) = other.load_at(run.pool, run.pace) {
-                room.add(run.pool, load, run.start.max(problem.now), run.end);
+                room.add(run.pool, load, run.start, run.end);
             }
         }
     }

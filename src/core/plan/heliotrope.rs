@@ -87,10 +87,9 @@ fn keep(problem: &Problem) -> Draft<'_> {
 /// be worth a change.
 fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Vec<ScarcePrice>, Option<Draft<'a>>) {
     let market = Market::new(problem, Workload::is_divisible);
-    let is_in_time = known.misses.iter().all(|misses| *misses == 0);
     let cost = known.cost as f64;
     let worth = if problem.previous.is_some() { WORTH_A_CHANGE } else { WORTH_A_SEARCH };
-    let enough = if is_in_time { cost - cost.abs() * worth } else { f64::INFINITY };
+    let enough = if known.is_in_time() { cost - cost.abs() * worth } else { f64::INFINITY };
     let found = dual::search(&market, || aim(problem, known), enough);
     let draft = (found.bound < enough).then(|| {
         let start = Draft::new(problem, Workload::is_divisible);
@@ -102,7 +101,7 @@ fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Vec<ScarcePrice>, Op
 /// What a plan costs that knows no other before it, where it keeps all deadlines. It steers the search, so it must be the same
 /// whatever the previous plan is: else a second plan on the same world would find other prices.
 fn aim(problem: &Problem, known: &Score) -> Option<f64> {
-    let cost = |score: &Score| score.misses.iter().all(|misses| *misses == 0).then_some(score.cost as f64);
+    let cost = |score: &Score| score.is_in_time().then_some(score.cost as f64);
     match problem.previous {
         None => cost(known),
         Some(_) => cost(&keep(&Problem { previous: None, ..problem.clone() }).score()),
@@ -121,12 +120,7 @@ fn place_rest(draft: &mut Draft<'_>) {
 /// What the previous plan still says of a workload: its runs from now on, if they are what is left to do.
 pub(super) fn previous_runs(problem: &Problem, workload: &Workload) -> Option<(Vec<Run>, Why)> {
     let entry = problem.previous.as_deref()?.entry(&workload.id)?;
-    let runs: Vec<Run> = entry
-        .runs
-        .iter()
-        .filter(|run| run.end > problem.now)
-        .map(|run| Run { start: run.start.max(problem.now), ..*run })
-        .collect();
+    let runs = entry.runs_from(problem.now);
     let work: i128 = runs.iter().map(Run::work).sum();
     let stays = workload.running.is_none_or(|running| runs.iter().all(|run| run.pool == running.pool));
     let first: Moment = runs.first()?.start;

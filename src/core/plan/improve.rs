@@ -40,7 +40,7 @@ pub(super) fn improve<'a>(start: &Draft<'a>, prices: &Prices, bound: f64) -> Dra
         .collect();
     let is_near = |draft: &Draft<'_>| {
         let score = draft.score();
-        score.misses.iter().all(|misses| *misses == 0) && score.cost as f64 <= bound + bound.abs() * NEAR
+        score.is_in_time() && score.cost as f64 <= bound + bound.abs() * NEAR
     };
     let drafts = [Order::Energy, Order::Tightness].map(|order| {
         let mut draft = rounded(start, prices, order);
@@ -105,7 +105,7 @@ fn rounded<'a>(start: &Draft<'a>, prices: &Prices, order: Order) -> Draft<'a> {
         let is_late = |i: usize| draft.placement(i).is_some_and(|placement| placement.late > Seconds::ZERO);
         let mut next = order.clone();
         next.sort_by_key(|i| (class(start.workload(*i)), !is_late(*i)));
-        let is_done = score.misses.iter().all(|misses| *misses == 0) || next == order;
+        let is_done = score.is_in_time() || next == order;
         if best.as_ref().is_none_or(|(known, _)| score < *known) {
             best = Some((score, draft));
         }

@@ -327,6 +327,13 @@ impl Entry {
         self.runs.last().map(|run| run.end)
     }
 
+    /// What is left of its runs from a moment on.
+    #[must_use]
+    pub fn runs_from(&self, moment: Moment) -> Vec<Run> {
+        let left = self.runs.iter().filter(|run| run.end > moment);
+        left.map(|run| Run { start: run.start.max(moment), ..*run }).collect()
+    }
+
     /// The run that covers a moment.
     #[must_use]
     pub fn run_at(&self, moment: Moment) -> Option<Run> {

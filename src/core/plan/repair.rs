@@ -48,7 +48,7 @@ pub(super) fn repair(problem: &Problem) -> Draft<'_> {
     let mut best = latest.clone();
     let mut score = best.score();
     for _ in 0..ROUNDS {
-        if score.misses.iter().all(|n| *n == 0) {
+        if score.is_in_time() {
             break;
         }
         let late = |i: usize| latest.placement(i).is_some_and(|p| p.late > Seconds::ZERO);
@@ -65,7 +65,7 @@ pub(super) fn repair(problem: &Problem) -> Draft<'_> {
             (best, score) = (latest.clone(), scored);
         }
     }
-    if order.len() <= FEW && score.misses.iter().any(|n| *n > 0) {
+    if order.len() <= FEW && !score.is_in_time() {
         for permutation in permutations(&mut order) {
             consider(&mut best, &mut score, in_order(&start, &permutation));
         }
