@@ -3,8 +3,10 @@
 //! A [`Problem`] is the world as values; a [`Policy`] makes a [`PowerPlan`] of it; the [`checker`] reads both,
 //! shares no code with any policy, and nothing that it refuses is carried out.
 
+mod alone;
 mod changes;
 pub mod checker;
+mod crowd;
 mod draft;
 mod dual;
 mod explain;
@@ -20,6 +22,7 @@ mod published;
 mod repair;
 mod seconds;
 mod slots;
+mod sweeps;
 
 pub use changes::{Change, changes};
 pub use explain::{Cost, Explanation, Obstacle, explain};

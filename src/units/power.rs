@@ -25,8 +25,11 @@ impl Watts {
     /// This power and `permille` thousandths of it more, rounded up: losses and margins are never understated.
     #[must_use]
     pub fn plus_permille(self, permille: u32) -> Self {
-        let extra = i128::from(self.0.max(0)) * i128::from(permille);
-        let extra = i64::try_from((extra + 999) / 1000).unwrap_or(i64::MAX);
+        let watts = self.0.max(0);
+        // whole thousands first, so that no product is too large for the machine's own words: this is asked millions of times a plan
+        let (thousands, rest) = (watts / 1000, watts % 1000);
+        let extra =
+            thousands.saturating_mul(i64::from(permille)).saturating_add((rest * i64::from(permille) + 999) / 1000);
         self + Self(extra)
     }
 

@@ -2,7 +2,7 @@
 
 use super::ledger::Ledger;
 use super::place::{self, COST_UNITS, Placement};
-use super::{Entry, PowerPlan, Problem, Run, Why, Workload};
+use super::{Entry, Load, PoolId, PowerPlan, Problem, Run, Why, Workload};
 use crate::units::{Moment, Money, Seconds};
 
 /// Placements for some of the workloads; the ledger holds exactly these and what is fixed.
@@ -53,7 +53,12 @@ impl Score {
 impl<'a> Draft<'a> {
     /// What runs and can't be stopped for supply goes on; nothing else is placed.
     pub(super) fn new(problem: &'a Problem, moves: impl Fn(&Workload) -> bool) -> Self {
-        let ledger = Ledger::fixed(problem);
+        Self::in_grains(problem, Seconds(1), moves)
+    }
+
+    /// The same, counted in whole grains.
+    pub(super) fn in_grains(problem: &'a Problem, grain: Seconds, moves: impl Fn(&Workload) -> bool) -> Self {
+        let ledger = Ledger::coarse(problem, grain).with_fixed();
         let mut draft = Self { problem, ledger, placed: vec![None; problem.workloads.len()] };
         for (i, workload) in problem.workloads.iter().enumerate() {
             let Some(running) = workload.running.filter(|_| !moves(workload)) else { continue };
@@ -65,6 +70,24 @@ impl<'a> Draft<'a> {
             draft.put(i, place::priced(problem, workload, vec![run]), Why::GoesOn);
         }
         draft
+    }
+
+    /// From now on in whole grains.
+    pub(super) fn coarsen(&mut self, grain: Seconds) {
+        self.ledger = Ledger::coarse(self.problem, grain).with_fixed();
+        for i in 0..self.placed.len() {
+            self.count(i, Ledger::add);
+        }
+    }
+
+    /// Adds the runs of one to the ledger, or takes them out of it.
+    fn count(&mut self, i: usize, change: fn(&mut Ledger<'a>, PoolId, Load, Moment, Moment)) {
+        let Some((placement, _)) = &self.placed[i] else { return };
+        for run in &placement.runs {
+            if let Some(load) = self.problem.workloads[i].load_at(run.pool, run.pace) {
+                change(&mut self.ledger, run.pool, load, run.start, run.end);
+            }
+        }
     }
 
     pub(super) fn workload(&self, i: usize) -> &'a Workload {
@@ -89,23 +112,14 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn put(&mut self, i: usize, placement: Placement, why: Why) {
-        for run in &placement.runs {
-            if let Some(load) = self.workload(i).load_at(run.pool, run.pace) {
-                self.ledger.add(run.pool, load, run.start, run.end);
-            }
-        }
         self.placed[i] = Some((placement, why));
+        self.count(i, Ledger::add);
     }
 
     /// Takes a placement back.
     pub(super) fn take(&mut self, i: usize) -> Option<(Placement, Why)> {
-        let taken = self.placed[i].take()?;
-        for run in &taken.0.runs {
-            if let Some(load) = self.workload(i).load_at(run.pool, run.pace) {
-                self.ledger.remove(run.pool, load, run.start, run.end);
-            }
-        }
-        Some(taken)
+        self.count(i, Ledger::remove);
+        self.placed[i].take()
     }
 
     /// The cheapest place that is left, for one workload.

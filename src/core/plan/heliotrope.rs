@@ -12,6 +12,15 @@ const WORTH_A_CHANGE: f64 = WORTH_A_CHANGE_PERMILLE as f64 / 1000.0;
 /// Where nothing would change yet, a plan that is so near to the least possible is not thought over.
 const WORTH_A_SEARCH: f64 = 0.000_1;
 
+/// Up to so many workloads runs are planned to the second, and up to so many where the plan looks over more than `GRAINS` slots: E1
+/// of the evaluation needs it.
+const FEW: usize = 256;
+const SOME: usize = 1024;
+
+/// In how many grains the time of a plan for many workloads is counted at most. Measured with 10,000 of any length: 192 of a quarter
+/// of an hour lose 1.7 % to what is left free between two runs, three times as many 0.6 %.
+const GRAINS: i64 = 640;
+
 /// Prices of all that is scarce, each workload at its best place under them, deadlines before prices.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Heliotrope;
@@ -79,8 +88,27 @@ fn keep(problem: &Problem) -> Draft<'_> {
             }
         }
     }
+    let left = draft.unplaced().count();
+    if left > FEW {
+        draft.coarsen(grain(problem));
+    }
     place_rest(&mut draft);
     draft
+}
+
+/// What runs are counted in where many workloads are placed: else each would have to look through the seconds of all others.
+fn grain(problem: &Problem) -> Seconds {
+    let many = problem.workloads.len();
+    let last = problem.workloads.iter().filter_map(|workload| workload.finish_by).max();
+    let span = (last.unwrap_or(problem.now) - problem.now).max(problem.horizon);
+    let slot = problem.slot.0.max(1);
+    let slots = (span.0 / slot).max(1);
+    match () {
+        () if many <= FEW || slots > GRAINS && many <= SOME => Seconds(1),
+        () if slots > GRAINS => Seconds(slot * (slots / GRAINS + 1)),
+        // a part of a slot that slots are whole numbers of
+        () => Seconds(slot / (1..=GRAINS / slots).rev().find(|parts| slot % parts == 0).unwrap_or(1)),
+    }
 }
 
 /// Draft 2: nothing but the world. The least that any plan costs, what is scarce is worth, and the draft; none where it could not
@@ -92,8 +120,8 @@ fn afresh<'a>(problem: &'a Problem, known: &Score) -> (f64, Vec<ScarcePrice>, Op
     let enough = if known.is_in_time() { cost - cost.abs() * worth } else { f64::INFINITY };
     let found = dual::search(&market, || aim(problem, known), enough);
     let draft = (found.bound < enough).then(|| {
-        let start = Draft::new(problem, Workload::is_divisible);
-        improve::improve(&start, &found.prices, found.bound)
+        let start = Draft::in_grains(problem, grain(problem), Workload::is_divisible);
+        improve::improve(&start, &market, &found)
     });
     (found.bound, found.scarce, draft)
 }

@@ -5,9 +5,11 @@
 //! 2. *Settling*: each in turn takes the place that costs it least while all others stand, until nobody moves.
 //! 3. *Exchanges*: who pays most for not having its best place takes it from one that stands there, if both together gain.
 
+use super::alone::Taken;
 use super::draft::{Draft, Score};
+use super::dual::Found;
 use super::place::{self, Placement, root_watts};
-use super::prices::Prices;
+use super::prices::{Guide, Market};
 use super::{PoolChoice, Problem, Why, Workload};
 use crate::units::Seconds;
 use std::cmp::Reverse;
@@ -15,8 +17,11 @@ use std::cmp::Reverse;
 /// How often the order is changed for those who are late. A guess: more have not been seen to mend more.
 const SQUEAKS: usize = 8;
 
-/// How often everyone is asked to move. It ends by itself: each move makes the plan cheaper.
-const SETTLES: usize = 20;
+/// How often everyone is asked to move. It ends by itself, since each move makes the plan cheaper; with many it is ended, since the
+/// first times gain most.
+fn settles(workloads: usize) -> usize {
+    (20_000 / workloads.max(1)).clamp(2, 20)
+}
 
 /// With how many others each tries to exchange places.
 const PARTNERS: usize = 8;
@@ -26,12 +31,22 @@ fn tries(workloads: usize) -> usize {
     (8 * workloads).min(8_000_000 / workloads.max(1))
 }
 
-/// A draft is not thought over further once it is so near to the bound.
-const NEAR: f64 = 0.000_1;
+/// A draft is not thought over further once it is so near to the bound, as a part of it: where there are many workloads the rest is
+/// little, and each further thought takes long.
+fn near(workloads: usize) -> f64 {
+    if workloads > MANY { 0.01 } else { 0.000_1 }
+}
 
-/// The best draft that is found from these prices, for all that is not placed yet; `bound` is what any draft costs at least.
-pub(super) fn improve<'a>(start: &Draft<'a>, prices: &Prices, bound: f64) -> Draft<'a> {
-    let problem = start.problem;
+const MANY: usize = 1024;
+
+/// The best draft that is found from these prices and choices, for all that is not placed yet.
+pub(super) fn improve<'a>(start: &Draft<'a>, market: &Market<'_>, found: &Found) -> Draft<'a> {
+    let (problem, bound) = (start.problem, found.bound);
+    let mut chosen: Vec<&[Taken]> = vec![&[]; problem.workloads.len()];
+    for (offer, choice) in market.offers.iter().zip(&found.choices) {
+        chosen[offer.of] = choice;
+    }
+    let guide = |i: usize| Guide { prices: &found.prices, chosen: chosen[i] };
     let floors: Vec<Option<Placement>> = (0..problem.workloads.len())
         .map(|i| match start.placement(i) {
             Some(_) => None,
@@ -40,14 +55,20 @@ pub(super) fn improve<'a>(start: &Draft<'a>, prices: &Prices, bound: f64) -> Dra
         .collect();
     let is_near = |draft: &Draft<'_>| {
         let score = draft.score();
-        score.is_in_time() && score.cost as f64 <= bound + bound.abs() * NEAR
+        score.is_in_time() && score.cost as f64 <= bound + bound.abs() * near(problem.workloads.len())
     };
-    let drafts = [Order::Energy, Order::Tightness].map(|order| {
-        let mut draft = rounded(start, prices, order);
+    let mut best: Option<(Score, Draft<'a>)> = None;
+    for order in [Order::Energy, Order::Tightness] {
+        if best.as_ref().is_some_and(|(_, draft)| is_near(draft)) {
+            break;
+        }
+        let mut draft = rounded(start, &guide, order);
         settle(&mut draft, &floors);
-        (draft.score(), draft)
-    });
-    let best = drafts.into_iter().min_by(|(a, _), (b, _)| a.cmp(b));
+        let score = draft.score();
+        if best.as_ref().is_none_or(|(known, _)| score < *known) {
+            best = Some((score, draft));
+        }
+    }
     let Some((_, mut draft)) = best else { return start.clone() };
     let mut left = tries(problem.workloads.len());
     while left > 0 && !is_near(&draft) && exchange(&mut draft, &floors, &mut left) {
@@ -81,7 +102,7 @@ fn weight(problem: &Problem, workload: &Workload, order: Order) -> i128 {
 }
 
 /// Everyone placed under the prices, in the best order that is found.
-fn rounded<'a>(start: &Draft<'a>, prices: &Prices, order: Order) -> Draft<'a> {
+fn rounded<'a, 'b>(start: &Draft<'a>, guide: &dyn Fn(usize) -> Guide<'b>, order: Order) -> Draft<'a> {
     let problem = start.problem;
     let class = |workload: &Workload| (Reverse(workload.priority), workload.finish_by.is_some());
     let weighed = order;
@@ -96,7 +117,7 @@ fn rounded<'a>(start: &Draft<'a>, prices: &Prices, order: Order) -> Draft<'a> {
     for _ in 0..SQUEAKS {
         let mut draft = start.clone();
         for &i in &order {
-            match place::in_time(problem, &draft.ledger, start.workload(i), Some(prices)) {
+            match place::in_time(problem, &draft.ledger, start.workload(i), Some(guide(i))) {
                 Some(placement) => draft.put(i, placement, Why::Cheapest),
                 None => draft.place_cheapest(i),
             }
@@ -131,7 +152,7 @@ fn wanting(draft: &Draft<'_>, floors: &[Option<Placement>]) -> Vec<usize> {
 }
 
 fn settle(draft: &mut Draft<'_>, floors: &[Option<Placement>]) {
-    for _ in 0..SETTLES {
+    for _ in 0..settles(floors.len()) {
         let mut moved = false;
         for i in wanting(draft, floors) {
             let Some((old, why)) = draft.take(i) else { continue };

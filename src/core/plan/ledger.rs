@@ -8,10 +8,13 @@ use std::cell::RefCell;
 
 /// Free watts of every domain and loads of every pool, over time.
 ///
-/// Exact to the second, not to the slot: a run occupies what it occupies, and no more.
+/// Exact to the second: a run occupies what it occupies, and no more. A coarse one ([`Ledger::coarse`]) counts each load in whole
+/// grains, outwards: it never says that something fits that does not, and what it holds for thousands of loads stays small.
 #[derive(Debug, Clone)]
 pub struct Ledger<'a> {
     problem: &'a Problem,
+    /// What loads are rounded to, outwards: a second where it is exact.
+    grain: Seconds,
     /// Per pool: what is promised there.
     used: Vec<Steps<Use>>,
     /// Per domain: cap − baseline − what is promised below, as seen there. Negative where a cap fell.
@@ -106,17 +109,35 @@ impl<'a> Ledger<'a> {
             problem.tree.seen_from_above(pool.domain, pool.idle).for_each(|(domain, watts)| draws(domain, watts));
         }
         let used = vec![Steps::constant(Use::default()); problem.pools.len()];
-        Self { problem, used, free, chains, known: RefCell::default() }
+        Self { problem, grain: Seconds(1), used, free, chains, known: RefCell::default() }
+    }
+
+    /// The same, counting in whole grains; as yet without any load.
+    #[must_use]
+    pub fn coarse(problem: &'a Problem, grain: Seconds) -> Self {
+        Self { grain, ..Self::idle(problem) }
+    }
+
+    /// What loads are rounded to.
+    #[must_use]
+    pub fn grain(&self) -> Seconds {
+        self.grain
     }
 
     /// What draws and can't be moved, on top of [`Ledger::idle`].
     #[must_use]
     pub fn fixed(problem: &'a Problem) -> Self {
-        let mut ledger = Self::idle(problem);
+        Self::idle(problem).with_fixed()
+    }
+
+    /// This one with what draws and can't be moved.
+    #[must_use]
+    pub fn with_fixed(mut self) -> Self {
+        let problem = self.problem;
         for fixed in &problem.fixed {
-            ledger.add(fixed.pool, fixed.load, problem.now, fixed.until);
+            self.add(fixed.pool, fixed.load, problem.now, fixed.until);
         }
-        ledger
+        self
     }
 
     /// Promises a load throughout `[from, to)`, whether it fits or not.
@@ -130,6 +151,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn change(&mut self, pool: PoolId, load: Load, from: Moment, to: Moment, sign: i64) {
+        let (from, to) = (from.floor(self.grain), to.ceil(self.grain));
         let pieces: Vec<_> = self.used[pool.0].pieces(from, to).collect();
         for (start, end, used) in pieces {
             let changes: Vec<_> = self.deltas(pool, used, used.plus(load, sign)).collect();

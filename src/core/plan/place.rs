@@ -5,7 +5,7 @@
 
 use super::ledger::{Ledger, Shortage};
 use super::points::{Rise, rises};
-use super::prices::Prices;
+use super::prices::Guide;
 use super::seconds::{Piece, Stretch, in_runs, one_run};
 use super::slots::in_slots;
 use super::{Load, PoolChoice, Problem, Run, Suspension, Workload};
@@ -32,6 +32,8 @@ pub(super) trait Room {
     /// From when on it does not fit any more, in `[from, to)`; none if it fits throughout.
     fn until_when(&self, choice: PoolChoice, from: Moment, to: Moment) -> Option<Moment>;
     fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment>;
+    /// The last moment up to this one at which no part of what is counted is used by halves.
+    fn whole(&self, until: Moment) -> Moment;
     /// The spans of `[from, to)` in which it fits.
     fn spans(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<(Moment, Moment)>;
 }
@@ -45,6 +47,9 @@ impl Room for Ledger<'_> {
     }
     fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment> {
         Ledger::earliest(self, choice.pool, choice.load, from, length)
+    }
+    fn whole(&self, until: Moment) -> Moment {
+        until.floor(self.grain())
     }
     fn spans(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<(Moment, Moment)> {
         Ledger::spans(self, choice.pool, choice.load, from, to)
@@ -65,12 +70,12 @@ pub(super) fn in_time(
     problem: &Problem,
     room: &impl Room,
     workload: &Workload,
-    prices: Option<&Prices>,
+    guide: Option<Guide<'_>>,
 ) -> Option<Placement> {
-    let by = workload.finish_by?.min(looks_until(problem, workload));
+    let by = room.whole(workload.finish_by?.min(looks_until(problem, workload)));
     let here = |points: &&[PoolChoice]| points.iter().all(|point| is_open(workload, point));
     let pools = pools(workload).filter(here);
-    let placed = pools.filter_map(|points| in_seconds(problem, room, workload, points, by, prices));
+    let placed = pools.filter_map(|points| in_seconds(problem, room, workload, points, by, guide));
     let best = placed.min_by_key(|(placement, paid)| (*paid, placement.finish()));
     best.map(|(placement, _)| placement)
 }
@@ -82,7 +87,7 @@ fn in_seconds(
     workload: &Workload,
     points: &[PoolChoice],
     by: Moment,
-    prices: Option<&Prices>,
+    guide: Option<Guide<'_>>,
 ) -> Option<(Placement, i128)> {
     let from = problem.starts_from(workload);
     let (length, wait) = (workload.remaining, delay_cost(problem));
@@ -98,15 +103,15 @@ fn in_seconds(
         // one point for the whole run; what runs already keeps its own
         let each = points.iter().filter(|point| is_kept(workload, point)).filter_map(|point| {
             let takes = point.pace.takes(length);
-            let pieces = pieces(problem, room, *point, from, by, prices);
+            let pieces = pieces(problem, room, *point, from, by, guide);
             let (runs, paid) = one_run(&pieces, takes, wait)?;
             Some((placed(runs), paid + wait * i128::from((takes - length).0)))
         });
         return each.min_by_key(|(placement, paid)| (*paid, placement.finish()));
     };
     let (pieces, further) = match points {
-        [point] => (pieces(problem, room, *point, from, by, prices), vec![Vec::new()]),
-        _ => joint_pieces(problem, room, points, from, by, prices),
+        [point] => (pieces(problem, room, *point, from, by, guide), vec![Vec::new()]),
+        _ => joint_pieces(problem, room, points, from, by, guide),
     };
     // what runs since a while needs no whole run from now on
     let shortest = |start: Moment| match workload.running {
@@ -114,7 +119,7 @@ fn in_seconds(
         _ => problem.slot,
     };
     let found = in_runs(&pieces, &further, length, &shortest).map(|(runs, paid)| (placed(runs), paid));
-    if prices.is_some() {
+    if guide.is_some() {
         return found;
     }
     let found = found.map(|(placement, _)| placement);
@@ -138,11 +143,11 @@ fn pieces(
     choice: PoolChoice,
     from: Moment,
     by: Moment,
-    prices: Option<&Prices>,
+    guide: Option<Guide<'_>>,
 ) -> Vec<Piece> {
     let watts = i128::from(root_watts(problem, choice.pool, choice.load));
     let supply = &problem.supply(choice.pool).price;
-    let scarce = prices.map(|prices| prices.over_time(problem, choice.pool, choice.load));
+    let scarce = guide.map(|guide| guide.over_time(problem, choice.pool, choice.load));
     let (mut at, mut scarce_at) = (supply.place(from), scarce.as_ref().map_or(0, |scarce| scarce.place(from)));
     let mut pieces = Vec::new();
     for (from, to) in room.spans(choice, from, by) {
@@ -169,9 +174,9 @@ fn joint_pieces(
     points: &[PoolChoice],
     from: Moment,
     by: Moment,
-    prices: Option<&Prices>,
+    guide: Option<Guide<'_>>,
 ) -> (Vec<Piece>, Vec<Vec<Rise>>) {
-    let each: Vec<Vec<Piece>> = points.iter().map(|point| pieces(problem, room, *point, from, by, prices)).collect();
+    let each: Vec<Vec<Piece>> = points.iter().map(|point| pieces(problem, room, *point, from, by, guide)).collect();
     let mut edges: Vec<Moment> = each.iter().flatten().flat_map(|piece| [piece.start, piece.end]).collect();
     edges.sort_unstable();
     edges.dedup();

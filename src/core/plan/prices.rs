@@ -5,6 +5,7 @@
 //!
 //! All sums are made in one order and with the operations of IEEE 754 alone, so that they are the same on every machine.
 
+use super::alone::Taken;
 use super::ledger::Ledger;
 use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
 use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Workload};
@@ -16,6 +17,9 @@ const CELLS: usize = 1024;
 
 /// The grain of cells where nothing else cuts them: that of the signals.
 const GRAIN: Seconds = Seconds::HOUR;
+
+/// What is added where a workload did not choose to be, as a part of the highest price.
+const ASIDE: f64 = 0.02;
 
 /// What is free of one thing in each cell: a domain's watts or a pool's accelerators.
 #[derive(Debug)]
@@ -49,16 +53,48 @@ pub(super) struct Market<'a> {
 /// A workload that can be moved.
 #[derive(Debug)]
 pub(super) struct Offer {
-    pub from: Moment,
-    /// When it has to be done; none where it may take any time.
-    pub by: Option<Moment>,
+    /// Which of the problem's workloads.
+    pub of: usize,
+    /// The cells in which it may run: the first, and the first that is behind them.
+    cells: (usize, usize),
+    /// What it has of the first and of the last of them, in seconds.
+    ends: (f64, f64),
+    /// How long it may run in all that comes later; none where it has to be done by then.
+    beyond: Option<f64>,
     /// How long its work takes at full.
     pub length: f64,
-    /// How long it takes at its slowest.
-    pub longest: f64,
     pub is_divisible: bool,
     /// The pools that it may run in, each with its points there, the slowest first.
     pub ways: Vec<Vec<Way>>,
+}
+
+impl Offer {
+    /// The cells in which it may run, each with the seconds that it has there.
+    pub(super) fn window<'b>(&'b self, market: &'b Market<'_>) -> impl Iterator<Item = (usize, f64)> + 'b {
+        let (first, end) = self.cells;
+        let seconds = move |cell: usize| match cell {
+            _ if cell == first => self.ends.0,
+            _ if cell + 1 == end => self.ends.1,
+            _ => market.lengths[cell],
+        };
+        (first..end).map(move |cell| (cell, seconds(cell))).chain(self.beyond.map(|longest| (market.cells(), longest)))
+    }
+
+    /// The energy of its work at full, where it may run first.
+    pub(super) fn work(&self) -> f64 {
+        let full = self.ways.first().and_then(|points| points.last());
+        full.map_or(0.0, |way| way.watts * way.length)
+    }
+
+    /// The pool where it may run that comes first.
+    pub(super) fn first_pool(&self) -> Option<usize> {
+        self.ways.first().and_then(|points| points.first()).map(|way| way.pool)
+    }
+
+    /// How many prices are looked at when it chooses.
+    pub(super) fn looks(&self) -> usize {
+        self.ways.iter().flatten().count() * (self.cells.1 - self.cells.0)
+    }
 }
 
 /// A pool that a workload may run in, at one of its points there.
@@ -82,17 +118,38 @@ pub(super) struct Prices {
     edges: Vec<Moment>,
     /// Of each pool in each cell: of a watt, and of an accelerator.
     pools: Vec<Vec<(f64, f64)>>,
+    /// Of each pool: what a watt and a second are taken to cost more where a workload did not choose to be.
+    aside: Vec<f64>,
 }
 
-impl Prices {
+/// What steers the search for one workload's place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guide<'a> {
+    pub prices: &'a Prices,
+    /// Where it was when all were placed by sweeps. At the prices many places are worth nearly the same: this says which of them is
+    /// left for it by all others.
+    pub chosen: &'a [Taken],
+}
+
+impl Guide<'_> {
     /// What a second of a load in a pool costs on top of its supply, over time.
     pub(super) fn over_time(&self, problem: &Problem, pool: PoolId, load: Load) -> Steps<i128> {
+        let Prices { edges, pools, aside } = self.prices;
         let watts = watts_at_least(problem, pool, load);
-        let unit =
-            |(watt, accelerator): (f64, f64)| (watt * watts + accelerator * f64::from(load.accelerators)) as i128;
-        let cells = self.edges.iter().zip(&self.pools[pool.0]).map(|(edge, price)| (*edge, unit(*price)));
-        let end = self.edges.last().map(|end| (*end, 0));
-        Steps::new(0, cells.chain(end))
+        let aside = if self.chosen.is_empty() { 0.0 } else { aside[pool.0] * watts };
+        let mut is_chosen = vec![false; pools[pool.0].len()];
+        for taken in self.chosen.iter().filter(|taken| taken.pool == pool.0) {
+            if let Some(chosen) = is_chosen.get_mut(taken.cell) {
+                *chosen = true;
+            }
+        }
+        let unit = |((watt, accelerator), is_chosen): (&(f64, f64), bool)| {
+            let aside = if is_chosen { 0.0 } else { aside };
+            (watt * watts + accelerator * f64::from(load.accelerators) + aside) as i128
+        };
+        let cells = edges.iter().zip(pools[pool.0].iter().zip(is_chosen).map(unit));
+        let end = edges.last().map(|end| (*end, aside as i128));
+        Steps::new(0, cells.map(|(edge, unit)| (*edge, unit)).chain(end))
     }
 }
 
@@ -103,10 +160,12 @@ impl<'a> Market<'a> {
             workload.running.filter(|_| !moves(workload))?;
             workload.running_load()
         };
-        let movable = || problem.workloads.iter().filter(|workload| goes_on(workload).is_none());
+        let all = problem.workloads.iter().enumerate();
+        let movable: Vec<usize> = all.filter(|(_, workload)| goes_on(workload).is_none()).map(|(i, _)| i).collect();
+        let workloads = || movable.iter().map(|i| &problem.workloads[*i]);
         let last_of =
             |workload: &Workload| window(problem, workload).1.unwrap_or_else(|| looks_until(problem, workload));
-        let end = movable().map(last_of).max();
+        let end = workloads().map(last_of).max();
         let edges = edges(problem, end.unwrap_or(problem.now).max(problem.now + Seconds(1)));
         let last = edges[edges.len() - 1];
         let lengths: Vec<f64> =
@@ -138,7 +197,7 @@ impl<'a> Market<'a> {
                 cost += price as f64 * root_watts(problem, pool, load) as f64;
             }
         }
-        let held: Vec<(PoolId, Load)> = movable().filter_map(Workload::running_load).collect();
+        let held: Vec<(PoolId, Load)> = workloads().filter_map(Workload::running_load).collect();
         let scarce = free(problem, &anyway, &held, &chains).into_iter().map(|free| {
             let mut place = free.place(edges[0]);
             let cells = edges.windows(2).map(|pair| {
@@ -149,13 +208,15 @@ impl<'a> Market<'a> {
             Scarce { free: cells.collect() }
         });
         let scarce = scarce.collect();
-        let offers = movable().filter(|workload| !workload.choices.is_empty()).map(|workload| offer(problem, workload));
+        let offers =
+            movable.iter().filter(|i| !problem.workloads[**i].choices.is_empty()).map(|i| offer(problem, *i, &edges));
+        let offers = offers.collect();
         Self {
             problem,
             lengths,
             supplies: problem.supplies.iter().map(|supply| lowest(&supply.price)).collect(),
             scarce,
-            offers: offers.collect(),
+            offers,
             anyway: cost,
             wait: delay_cost(problem) as f64,
             chains,
@@ -177,7 +238,10 @@ impl<'a> Market<'a> {
             let watt = |cell| chain.iter().map(|(domain, part)| of(*domain, cell) * part).sum();
             (0..cells).map(|cell| (watt(cell), of(domains + pool, cell))).collect()
         });
-        Prices { pools: pools.collect(), edges: self.edges.clone() }
+        let highest = |supply: &Vec<f64>| supply.iter().fold(0.0, |highest: f64, price| highest.max(price.abs()));
+        let highest: Vec<f64> = self.supplies.iter().map(highest).collect();
+        let aside = self.problem.pools.iter().map(|pool| highest[pool.supply] * ASIDE).collect();
+        Prices { pools: pools.collect(), edges: self.edges.clone(), aside }
     }
 
     /// What all that is scarce is worth, of the same; what is worth nothing is left out.
@@ -207,9 +271,14 @@ impl<'a> Market<'a> {
         all
     }
 
+    /// What a second of an offer's way costs at the price of its supply alone, in a cell or in all that comes later.
+    pub(super) fn supply(&self, way: &Way, cell: usize) -> f64 {
+        self.supplies[self.problem.pools[way.pool].supply][cell] * way.paid
+    }
+
     /// Of an offer's way: what a second costs in each cell, and in all that comes later.
-    pub(super) fn unit(&self, way: Way, prices: &Prices, cell: usize) -> f64 {
-        let supply = self.supplies[self.problem.pools[way.pool].supply][cell] * way.paid;
+    pub(super) fn unit(&self, way: &Way, prices: &Prices, cell: usize) -> f64 {
+        let supply = self.supply(way, cell);
         match prices.pools[way.pool].get(cell) {
             Some((watt, accelerator)) => supply + watt * way.watts + accelerator * way.accelerators,
             None => supply,
@@ -291,8 +360,16 @@ fn watts_at_least(problem: &Problem, pool: PoolId, load: Load) -> f64 {
     load.watts.0 as f64 + pool.host_extra.0 as f64 * part.min(f64::from(load.hosts))
 }
 
-fn offer(problem: &Problem, workload: &Workload) -> Offer {
+fn offer(problem: &Problem, of: usize, edges: &[Moment]) -> Offer {
+    let workload = &problem.workloads[of];
     let (from, by) = window(problem, workload);
+    let last = edges[edges.len() - 1];
+    let first = edges.partition_point(|edge| *edge <= from).saturating_sub(1);
+    let end = edges[..edges.len() - 1].partition_point(|edge| *edge < by.unwrap_or(last)).max(first);
+    let has = |cell: usize| match edges.get(cell..cell + 2) {
+        Some(pair) => (pair[1].min(by.unwrap_or(last)) - pair[0].max(from)).0.max(0) as f64,
+        None => 0.0,
+    };
     let way = |choice: &PoolChoice| Way {
         pool: choice.pool.0,
         paid: root_watts(problem, choice.pool, choice.load) as f64,
@@ -310,5 +387,7 @@ fn offer(problem: &Problem, workload: &Workload) -> Offer {
     let ways: Vec<Vec<Way>> = here.map(points).collect();
     let length = workload.remaining.0 as f64;
     let longest = ways.iter().flatten().map(|way| way.length).fold(length, f64::max);
-    Offer { from, by, length, longest, is_divisible: workload.is_divisible(), ways }
+    let beyond = by.is_none().then_some(longest);
+    let ends = (has(first), has(end.saturating_sub(1)));
+    Offer { of, cells: (first, end), ends, beyond, length, is_divisible: workload.is_divisible(), ways }
 }

@@ -52,6 +52,12 @@ impl Piece {
 pub(super) fn one_run(pieces: &[Piece], length: Seconds, wait: i128) -> Option<Found> {
     let first = pieces.first()?.start;
     let mut best: Option<(i128, Moment)> = None;
+    let mut consider = |start: Moment, from: i128, to: i128| {
+        let cost = to - from + wait * i128::from((start - first).0);
+        if best.is_none_or(|best| (cost, start) < best) {
+            best = Some((cost, start));
+        }
+    };
     for span in spans(pieces) {
         let (from, to) = (span[0].start, span[span.len() - 1].end);
         if to - from < length {
@@ -64,16 +70,21 @@ pub(super) fn one_run(pieces: &[Piece], length: Seconds, wait: i128) -> Option<F
             before.push(sum);
             sum += piece.cost();
         }
-        let until = |at: Moment| {
-            let i = span.partition_point(|piece| piece.end < at).min(span.len() - 1);
-            before[i] + span[i].first.unit * i128::from((at - span[i].start).0)
-        };
-        let starts = span.iter().flat_map(|piece| [piece.start, piece.end - length]);
-        for start in starts.filter(|start| from <= *start && *start + length <= to) {
-            let cost = until(start + length) - until(start) + wait * i128::from((start - first).0);
-            if best.is_none_or(|best| (cost, start) < best) {
-                best = Some((cost, start));
+        // the pieces in which the ends lie only move forward
+        let until = |place: &mut usize, at: Moment| {
+            while span[*place].end < at {
+                *place += 1;
             }
+            before[*place] + span[*place].first.unit * i128::from((at - span[*place].start).0)
+        };
+        let mut place = 0;
+        for (piece, before) in span.iter().zip(&before).take_while(|(piece, _)| piece.start + length <= to) {
+            consider(piece.start, *before, until(&mut place, piece.start + length));
+        }
+        place = 0;
+        for (piece, before) in span.iter().zip(&before).filter(|(piece, _)| piece.end - length >= from) {
+            let start = piece.end - length;
+            consider(start, until(&mut place, start), before + piece.cost());
         }
     }
     let pace = pieces.first()?.first.to;
@@ -167,8 +178,11 @@ fn fill(marked: &[(Piece, Mark)], further: &Further, length: Seconds) -> Option<
         }
         let piece = &marked[i].0;
         let rise = if up == 0 { &piece.first } else { &further[piece.more][up - 1] };
-        let needs = seconds_for(left, rise.gains);
-        if needs < piece.length() {
+        let mut seconds = piece.length();
+        // one second less would do
+        if left <= rise.gains * i128::from(seconds.0 - 1) {
+            let needs = seconds_for(left, rise.gains);
+            seconds = needs;
             // the part of it that lengthens a run, where one does
             let meets = |i: usize, at: Moment, end: fn(&Piece) -> Moment| {
                 marked.get(i).is_some_and(|(other, _)| end(other) == at && taken[i].is_some())
@@ -184,9 +198,8 @@ fn fill(marked: &[(Piece, Mark)], further: &Further, length: Seconds) -> Option<
         } else {
             taken[i] = Some(rise.to);
         }
-        let seconds = i128::from(needs.min(piece.length()).0);
-        left -= rise.gains * seconds;
-        cost += rise.unit * seconds;
+        left -= rise.gains * i128::from(seconds.0);
+        cost += rise.unit * i128::from(seconds.0);
     }
     if left > 0 {
         return None;
