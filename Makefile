@@ -25,8 +25,8 @@ bench-curtail: ## seconds of a curtailment at 50 nodes, against benches/budgets.
 bench-divide:  ## milliseconds to divide the watts of 40,000 accelerators, against benches/budgets.yaml
 	@cargo bench --locked --bench divide
 
-bench-plan:    ## seconds to plan 10,000 workloads, and after one arrival, against benches/budgets.yaml
-	@cargo bench --locked --bench plan
+bench-plan:    ## milliseconds to plan 100 to 100,000 workloads, and how near to the least cost, against benches/budgets.yaml; writes docs/results.md
+	@HELIOTROPE_RESULTS=$(CURDIR)/docs/results.md HELIOTROPE_PICTURE=$(CURDIR)/docs/pictures/plan-growth.svg cargo bench --locked -p heliotrope-eval --bench plan
 
 eval-E1:       ## follows the carbon of three zones under caps, beside the exact LP; needs ../shared/data; writes docs/results.md
 	@cargo run --quiet --release --locked -p heliotrope-eval -- e1

@@ -346,26 +346,28 @@ proptest! {
     }
 }
 
-/// Two hundred workloads want one valley a day that holds a third of them.
-fn crowd() -> Problem {
-    let (tree, mut pools) = site([steady(10_000), steady(6_000), steady(6_000)], 10);
+/// So many hundred workloads want one valley a day that holds a third of them.
+fn crowd(hundreds: u32) -> Problem {
+    let part = i64::from(hundreds);
+    let (tree, mut pools) = site([steady(5_000 * part), steady(3_000 * part), steady(3_000 * part)], 10);
     for pool in &mut pools {
-        (pool.accelerators, pool.nodes, pool.host_extra) = (128, 64, Watts(10));
+        (pool.accelerators, pool.nodes, pool.host_extra) = (64 * hundreds, 32 * hundreds, Watts(10));
     }
-    let sketches: Vec<Sketch> = (0..200)
+    let sketches: Vec<Sketch> = (0..100 * part)
         .map(|i| Sketch {
             slots: 1 + i % 7,
-            extra_seconds: 4 * i,
+            extra_seconds: 4 * (i % 200),
             accelerators: 1 + u32::try_from(i % 4).unwrap(),
             watts: 200 + 40 * (i % 5),
-            slack: Some(60 + i),
+            slack: Some(60 + i % 200),
             divisible: i % 3 > 0,
             priority: 0,
             running: None,
         })
         .collect();
     let mut all = workloads(&sketches);
-    for workload in &mut all {
+    for (i, workload) in all.iter_mut().enumerate() {
+        workload.id = format!("w{i:05}").into();
         if workload.is_divisible() {
             workload.suspension = Suspension::ForSupply { cost: Seconds(0) };
         }
@@ -379,7 +381,7 @@ fn crowd() -> Problem {
 
 #[test]
 fn a_plan_of_a_crowd_is_near_the_least_possible_and_says_how_near() {
-    let problem = crowd();
+    let problem = crowd(2);
     let plan = Heliotrope.plan(&problem);
     assert_eq!(check(&problem, &plan), vec![]);
     assert_eq!(plan.misses(), 0);
@@ -391,13 +393,33 @@ fn a_plan_of_a_crowd_is_near_the_least_possible_and_says_how_near() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
-    let problem = crowd();
-    let bytes = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        serde_json::to_vec(&pool.install(|| Heliotrope.plan(&problem))).unwrap()
-    };
-    let one = bytes(1);
-    assert!([2, 3, 8].into_iter().all(|threads| bytes(threads) == one));
+    for problem in [crowd(2), crowd(6)] {
+        let bytes = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            serde_json::to_vec(&pool.install(|| Heliotrope.plan(&problem))).unwrap()
+        };
+        let one = bytes(1);
+        assert!([2, 3, 8].into_iter().all(|threads| bytes(threads) == one));
+    }
+}
+
+#[test]
+fn a_plan_of_thousands_is_counted_in_grains_and_nearer_still() {
+    let problem = crowd(30);
+    let plan = Heliotrope.plan(&problem);
+    assert_eq!(check(&problem, &plan), vec![]);
+    assert_eq!(plan.misses(), 0);
+    assert!(plan.gap().unwrap() < 0.02, "{:?}: {} costs {}", plan.gap(), plan.bound.unwrap(), plan.cost);
+    let again = Heliotrope.plan(&Problem { previous: Some(Arc::new(plan.clone())), ..problem.clone() });
+    let changed = again.entries.iter().zip(&plan.entries).filter(|(again, first)| again != first);
+    assert_eq!(changed.take(3).collect::<Vec<_>>(), vec![], "a second plan changes nothing");
+    // one more of the same comes: all others stay, and nothing is searched anew
+    let mut more = problem.clone();
+    more.workloads.push(Workload { id: "z".into(), ..problem.workloads[0].clone() });
+    (more.thorough, more.previous) = (false, Some(Arc::new(plan.clone())));
+    let next = Heliotrope.plan(&more);
+    assert_eq!(check(&more, &next), vec![]);
+    assert_eq!(next.entries[..plan.entries.len()], plan.entries[..]);
 }
 
 /// One pool, so many watts.

@@ -12,14 +12,12 @@ const WORTH_A_CHANGE: f64 = WORTH_A_CHANGE_PERMILLE as f64 / 1000.0;
 /// Where nothing would change yet, a plan that is so near to the least possible is not thought over.
 const WORTH_A_SEARCH: f64 = 0.000_1;
 
-/// Up to so many workloads runs are planned to the second, and up to so many where the plan looks over more than `GRAINS` slots: E1
-/// of the evaluation needs it.
-const FEW: usize = 256;
-const SOME: usize = 1024;
-
-/// In how many grains the time of a plan for many workloads is counted at most. Measured with 10,000 of any length: 192 of a quarter
-/// of an hour lose 1.7 % to what is left free between two runs, three times as many 0.6 %.
-const GRAINS: i64 = 640;
+/// In how many grains the time of a plan is counted at most, and so many at most for each workload and grain in all: for each
+/// placement all grains are looked through. What is left free between two runs is lost: with 10,000 of three hours each and grains
+/// of 15 minutes 1.7 % of the cost, of 5 minutes 0.6 %.
+fn grains(workloads: usize) -> i64 {
+    i64::try_from(8_000_000 / workloads.max(1)).unwrap_or(0).max(640)
+}
 
 /// Prices of all that is scarce, each workload at its best place under them, deadlines before prices.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,26 +86,25 @@ fn keep(problem: &Problem) -> Draft<'_> {
             }
         }
     }
-    let left = draft.unplaced().count();
-    if left > FEW {
-        draft.coarsen(grain(problem));
+    let grain = grain(problem);
+    if grain > Seconds(1) && draft.unplaced().count() > problem.workloads.len() / 10 {
+        draft.coarsen(grain);
     }
     place_rest(&mut draft);
     draft
 }
 
-/// What runs are counted in where many workloads are placed: else each would have to look through the seconds of all others.
+/// What runs are counted in: seconds, or where there are thousands of workloads grains, since else each would have to look through
+/// the seconds at which any other begins or ends.
 fn grain(problem: &Problem) -> Seconds {
-    let many = problem.workloads.len();
-    let last = problem.workloads.iter().filter_map(|workload| workload.finish_by).max();
-    let span = (last.unwrap_or(problem.now) - problem.now).max(problem.horizon);
+    let many = i64::try_from(problem.workloads.len()).unwrap_or(i64::MAX / 2);
     let slot = problem.slot.0.max(1);
-    let slots = (span.0 / slot).max(1);
-    match () {
-        () if many <= FEW || slots > GRAINS && many <= SOME => Seconds(1),
-        () if slots > GRAINS => Seconds(slot * (slots / GRAINS + 1)),
-        // a part of a slot that slots are whole numbers of
-        () => Seconds(slot / (1..=GRAINS / slots).rev().find(|parts| slot % parts == 0).unwrap_or(1)),
+    let (slots, grains) = ((problem.horizon.0 / slot).max(1), grains(problem.workloads.len()));
+    match slots {
+        _ if 2 * many <= grains || problem.horizon.0 <= grains => Seconds(1),
+        _ if slots > grains => Seconds(slot * (slots / grains + 1)),
+        // a part of a slot, so that whole slots are lost nothing of
+        _ => Seconds(slot / (1..=(grains / slots).min(slot)).rev().find(|parts| slot % parts == 0).unwrap_or(1)),
     }
 }
 

@@ -34,7 +34,7 @@ fn tries(workloads: usize) -> usize {
 /// A draft is not thought over further once it is so near to the bound, as a part of it: where there are many workloads the rest is
 /// little, and each further thought takes long.
 fn near(workloads: usize) -> f64 {
-    if workloads > MANY { 0.01 } else { 0.000_1 }
+    if workloads > MANY { 0.004 } else { 0.000_1 }
 }
 
 const MANY: usize = 1024;
@@ -47,35 +47,40 @@ pub(super) fn improve<'a>(start: &Draft<'a>, market: &Market<'_>, found: &Found)
         chosen[offer.of] = choice;
     }
     let guide = |i: usize| Guide { prices: &found.prices, chosen: chosen[i] };
-    let floors: Vec<Option<Placement>> = (0..problem.workloads.len())
-        .map(|i| match start.placement(i) {
-            Some(_) => None,
-            None => place::in_time(problem, &start.ledger, start.workload(i), None),
-        })
-        .collect();
     let is_near = |draft: &Draft<'_>| {
         let score = draft.score();
         score.is_in_time() && score.cost as f64 <= bound + bound.abs() * near(problem.workloads.len())
     };
     let mut best: Option<(Score, Draft<'a>)> = None;
+    let mut known_floors = None;
     for order in [Order::Energy, Order::Tightness] {
-        if best.as_ref().is_some_and(|(_, draft)| is_near(draft)) {
-            break;
-        }
         let mut draft = rounded(start, &guide, order);
-        settle(&mut draft, &floors);
-        let score = draft.score();
+        if !is_near(&draft) {
+            settle(&mut draft, known_floors.get_or_insert_with(|| floors(start)));
+        }
+        let (score, is_enough) = (draft.score(), is_near(&draft));
         if best.as_ref().is_none_or(|(known, _)| score < *known) {
             best = Some((score, draft));
         }
+        if is_enough {
+            break;
+        }
     }
     let Some((_, mut draft)) = best else { return start.clone() };
-    let mut left = tries(problem.workloads.len());
-    while left > 0 && !is_near(&draft) && exchange(&mut draft, &floors, &mut left) {
-        settle(&mut draft, &floors);
+    if let Some(floors) = known_floors {
+        let mut left = tries(problem.workloads.len());
+        while left > 0 && !is_near(&draft) && exchange(&mut draft, &floors, &mut left) {
+            settle(&mut draft, &floors);
+        }
     }
     draft.shift_left();
     draft
+}
+
+/// Where each would be best off if it were alone; none for those that are not to be moved.
+fn floors(start: &Draft<'_>) -> Vec<Option<Placement>> {
+    let alone = |i| place::in_time(start.problem, &start.ledger, start.workload(i), None);
+    (0..start.problem.workloads.len()).map(|i| start.placement(i).is_none().then(|| alone(i)).flatten()).collect()
 }
 
 /// Who is placed first.
