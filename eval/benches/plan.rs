@@ -197,7 +197,11 @@ fn main() {
         };
         let linear = Line {
             name: "linear".to_owned(),
-            points: measured.iter().map(|m| (m.workloads as f64, ten.cold * m.workloads as f64 / 10_000.0)).map(|(x, y)| (x.log10(), y.log10())).collect(),
+            points: measured
+                .iter()
+                .map(|m| (m.workloads as f64, ten.cold * m.workloads as f64 / 10_000.0))
+                .map(|(x, y)| (x.log10(), y.log10()))
+                .collect(),
             colour: COLOURS[7],
             dashed: true,
         };

@@ -12,11 +12,13 @@ pub(super) struct Taken {
     pub pool: usize,
     pub watts: f64,
     pub accelerators: f64,
+    /// What a second of it does, as a part of that at full.
+    pub pace: f64,
 }
 
 impl Taken {
     fn of(way: &Way, cell: usize, seconds: f64) -> Self {
-        Self { cell, seconds, pool: way.pool, watts: way.watts, accelerators: way.accelerators }
+        Self { cell, seconds, pool: way.pool, watts: way.watts, accelerators: way.accelerators, pace: way.pace }
     }
 }
 
@@ -42,9 +44,36 @@ struct Open {
     taken: Taken,
 }
 
+/// What may be done in a cell at one point: what it costs and does, and what is paid more where it begins there after a stop.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    taken: Taken,
+    cost: f64,
+    work: f64,
+    start: f64,
+}
+
+/// How each state of a cell was reached at the least cost: whether it ran before where it rests, what it was before where it runs, and
+/// at which of the points it runs if it ran before or was never stopped, and if it begins anew.
+#[derive(Debug, Clone, Copy)]
+struct Back {
+    ran: bool,
+    before: Stage,
+    points: (usize, usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Fresh,
+    Rests,
+    Runs,
+}
+
 /// Room to work in, and the answer.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    rows: Vec<Row>,
+    back: Vec<Back>,
     /// What was chosen, in any order.
     pub taken: Vec<Taken>,
     tried: Vec<Taken>,
@@ -54,8 +83,8 @@ pub(super) struct Scratch {
     hull: Vec<(f64, Way)>,
 }
 
-/// The best place of one workload under prices; exact, but for what a shortest run and a restart would add. What it costs is
-/// returned, and what it takes is in the scratch. Of pools that cost the same each begins with another (`turn`): else all would
+/// The best place of one workload under prices; exact, but for what a shortest run would add, and never dearer than that with what
+/// restarts cost. What it costs is returned, and what it takes is in the scratch. Of pools that cost the same each begins with another (`turn`): else all would
 /// crowd into one, and then into the next.
 pub(super) fn choose(
     market: &Market<'_>,
@@ -101,6 +130,9 @@ fn in_pool(
             covered(offer, market, way, start, &mut scratch.tried);
             return cost;
         }
+    }
+    if offer.restart > 0.0 {
+        return with_restarts(market, unit, offer, points, scratch);
     }
     match points {
         [way] => {
@@ -255,6 +287,120 @@ fn cheapest_rises(
     cost
 }
 
+/// How often the worth of a second's work is halved between too little and enough.
+const HALVINGS: usize = 16;
+
+/// The cheapest seconds where a stop costs: work is paid so much a second (Lagrange), and under that a dynamic programme over the cells says
+/// where it runs; the pay is halved between too little and enough. What it returns is what no choice of seconds costs less than; what is
+/// taken is the choice under the least pay that is enough, the rest of its last seconds left away.
+///
+/// A run that begins within a cell is looked at as if it began at its beginning or its end, so a start is counted at the lower price of its cell
+/// and the one before.
+fn with_restarts(
+    market: &Market<'_>,
+    unit: impl Fn(&Way, usize) -> f64,
+    offer: &Offer,
+    points: &[Way],
+    Scratch { tried, rows, back, .. }: &mut Scratch,
+) -> f64 {
+    rows.clear();
+    let mut highest = 1.0_f64;
+    let mut before = None;
+    for (cell, seconds) in offer.window(market) {
+        for way in points {
+            let supply = |cell| market.supply(way, cell).max(0.0);
+            let start = offer.restart * before.map_or(supply(cell), |before| supply(cell).min(supply(before)));
+            let row = Row {
+                taken: Taken::of(way, cell, seconds),
+                cost: unit(way, cell) * seconds,
+                work: way.pace * seconds,
+                start,
+            };
+            if row.work > 0.0 {
+                highest = highest.max((row.cost + row.start) / row.work);
+            }
+            rows.push(row);
+        }
+        before = Some(cell);
+    }
+    let (mut low, mut high) = (0.0_f64.min(-highest), highest * 1.01 + 1.0);
+    let mut best = f64::NEG_INFINITY;
+    for _ in 0..HALVINGS {
+        let pay = f64::midpoint(low, high);
+        let (cost, work) = under_pay(rows, points.len(), offer.is_running, pay, back, tried);
+        best = best.max(cost + pay * offer.length);
+        if work < offer.length { low = pay } else { high = pay }
+    }
+    let (cost, mut work) = under_pay(rows, points.len(), offer.is_running, high, back, tried);
+    // the last seconds are too many: they were found from the end on
+    for taken in tried.iter_mut() {
+        let spare = ((work - offer.length) / taken.pace).clamp(0.0, taken.seconds);
+        taken.seconds -= spare;
+        work -= spare * taken.pace;
+    }
+    tried.retain(|taken| taken.seconds > 0.0);
+    best.max(cost + high * offer.length)
+}
+
+/// Where it runs if its work is paid so much, from the end on: what that costs less the pay, and how much work it is.
+fn under_pay(
+    rows: &[Row],
+    points: usize,
+    is_running: bool,
+    pay: f64,
+    back: &mut Vec<Back>,
+    taken: &mut Vec<Taken>,
+) -> (f64, f64) {
+    back.clear();
+    taken.clear();
+    let (mut fresh, mut rests, mut runs) = (0.0, f64::INFINITY, f64::INFINITY);
+    if is_running {
+        (fresh, runs) = (f64::INFINITY, 0.0);
+    }
+    for cell in rows.chunks(points.max(1)) {
+        let (mut go, mut start) = ((f64::INFINITY, 0), (f64::INFINITY, 0));
+        for (i, row) in cell.iter().enumerate() {
+            let cost = row.cost - pay * row.work;
+            if cost < go.0 {
+                go = (cost, i);
+            }
+            if cost + row.start < start.0 {
+                start = (cost + row.start, i);
+            }
+        }
+        let each = [(fresh + go.0, Stage::Fresh), (rests + start.0, Stage::Rests), (runs + go.0, Stage::Runs)];
+        let best = each.into_iter().fold(each[2], |best, next| if next.0 < best.0 { next } else { best });
+        back.push(Back { ran: runs < rests, before: best.1, points: (go.1, start.1) });
+        (rests, runs) = (rests.min(runs), best.0);
+    }
+    let least = fresh.min(rests).min(runs);
+    let mut stage = match least {
+        _ if runs <= least => Stage::Runs,
+        _ if rests <= least => Stage::Rests,
+        _ => Stage::Fresh,
+    };
+    let mut work = 0.0;
+    for (cell, back) in rows.chunks(points.max(1)).zip(back.iter()).rev() {
+        stage = match stage {
+            Stage::Fresh => Stage::Fresh,
+            Stage::Rests => {
+                if back.ran {
+                    Stage::Runs
+                } else {
+                    Stage::Rests
+                }
+            }
+            Stage::Runs => {
+                let row = &cell[if back.before == Stage::Rests { back.points.1 } else { back.points.0 }];
+                taken.push(row.taken);
+                work += row.work;
+                back.before
+            }
+        };
+    }
+    (least, work)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +457,43 @@ mod tests {
                 prop_assert!(least <= cost(start as f64), "{least} at {start}");
             }
             prop_assert!(one_piece(&all, &mut Vec::new(), end + 1.0, wait).is_none());
+        }
+
+        #[test]
+        fn no_choice_of_cells_costs_less_than_with_restarts_and_what_is_taken_is_the_work(
+            each in proptest::collection::vec((1..20_u16, -9..30_i16), 1..9),
+            restart in 1..60_u8,
+            is_running: bool,
+            part in 0.0..1.0_f64,
+        ) {
+            let row = |(cell, (seconds, unit)): (usize, &(u16, i16))| {
+                let (seconds, unit) = (f64::from(*seconds), f64::from(*unit));
+                let taken = Taken { cell, seconds, pool: 0, watts: 1.0, accelerators: 1.0, pace: 1.0 };
+                Row { taken, cost: unit * seconds, work: seconds, start: f64::from(restart) }
+            };
+            let rows: Vec<Row> = each.iter().enumerate().map(row).collect();
+            let pay = -9.0 + 50.0 * part;
+            let (mut back, mut taken) = (Vec::new(), Vec::new());
+            let (least, work) = under_pay(&rows, 1, is_running, pay, &mut back, &mut taken);
+            let value = |set: u32| {
+                let (mut cost, mut stage) = (0.0, if is_running { Stage::Runs } else { Stage::Fresh });
+                for (i, row) in rows.iter().enumerate() {
+                    stage = match (set >> i & 1 == 1, stage) {
+                        (true, before) => {
+                            cost += row.cost - pay * row.work + if before == Stage::Rests { row.start } else { 0.0 };
+                            Stage::Runs
+                        }
+                        (false, Stage::Fresh) => Stage::Fresh,
+                        (false, _) => Stage::Rests,
+                    };
+                }
+                cost
+            };
+            let found = (0..1_u32 << rows.len()).map(value).fold(f64::INFINITY, f64::min);
+            prop_assert!((least - found).abs() < 1e-9, "{least} and {found}");
+            let set = taken.iter().fold(0, |set, taken| set | 1 << taken.cell);
+            prop_assert!((value(set) - least).abs() < 1e-9);
+            prop_assert_eq!(work, taken.iter().map(|taken| taken.seconds).sum::<f64>());
         }
     }
 }

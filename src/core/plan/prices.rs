@@ -8,7 +8,7 @@
 use super::alone::Taken;
 use super::ledger::Ledger;
 use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
-use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Workload};
+use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Money, Seconds};
 
@@ -64,6 +64,9 @@ pub(super) struct Offer {
     /// How long its work takes at full.
     pub length: f64,
     pub is_divisible: bool,
+    /// What a start after a stop costs, in seconds at its own draw.
+    pub restart: f64,
+    pub is_running: bool,
     /// The pools that it may run in, each with its points there, the slowest first.
     pub ways: Vec<Vec<Way>>,
 }
@@ -389,5 +392,19 @@ fn offer(problem: &Problem, of: usize, edges: &[Moment]) -> Offer {
     let longest = ways.iter().flatten().map(|way| way.length).fold(length, f64::max);
     let beyond = by.is_none().then_some(longest);
     let ends = (has(first), has(end.saturating_sub(1)));
-    Offer { of, cells: (first, end), ends, beyond, length, is_divisible: workload.is_divisible(), ways }
+    let restart = match workload.suspension {
+        Suspension::ForSupply { cost } => cost.0.max(0) as f64,
+        Suspension::ForCapOnly | Suspension::Never => 0.0,
+    };
+    Offer {
+        of,
+        cells: (first, end),
+        ends,
+        beyond,
+        length,
+        is_divisible: workload.is_divisible(),
+        restart,
+        is_running: workload.running.is_some(),
+        ways,
+    }
 }
