@@ -2,6 +2,7 @@
 
 use super::ledger::Ledger;
 use super::place::{self, COST_UNITS, Placement};
+use super::points::without_surplus;
 use super::{Entry, PowerPlan, Problem, Run, Why, Workload};
 use crate::units::{Moment, Money, Seconds};
 
@@ -88,7 +89,12 @@ impl<'a> Draft<'a> {
         })
     }
 
-    pub(super) fn put(&mut self, i: usize, placement: Placement, why: Why) {
+    pub(super) fn put(&mut self, i: usize, mut placement: Placement, why: Why) {
+        let workload = self.workload(i);
+        if workload.ahead > 0 {
+            without_surplus(&mut placement.runs, workload.work());
+            placement = place::priced(self.problem, workload, placement.runs);
+        }
         for run in &placement.runs {
             if let Some(load) = self.workload(i).load_at(run.pool, run.pace) {
                 self.ledger.add(run.pool, load, run.start, run.end);

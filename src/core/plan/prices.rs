@@ -7,6 +7,7 @@
 
 use super::ledger::Ledger;
 use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
+use super::points::seconds_for;
 use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Money, Seconds};
@@ -132,7 +133,7 @@ impl<'a> Market<'a> {
         for workload in &problem.workloads {
             if let Some((pool, load)) = goes_on(workload) {
                 let pace = workload.running.map_or(Pace::FULL, |running| running.pace);
-                let until = problem.now + pace.takes(workload.remaining);
+                let until = problem.now + seconds_for(workload.work(), i128::from(pace.per_million()));
                 anyway.push((pool, load, until));
                 let price = problem.supply(pool).price.integral(problem.now, until);
                 cost += price as f64 * root_watts(problem, pool, load) as f64;
@@ -299,7 +300,7 @@ fn offer(problem: &Problem, workload: &Workload) -> Offer {
         watts: watts_at_least(problem, choice.pool, choice.load),
         accelerators: f64::from(choice.load.accelerators),
         pace: choice.pace.part(),
-        length: choice.pace.takes(workload.remaining).0 as f64,
+        length: seconds_for(workload.work(), i128::from(choice.pace.per_million())).0 as f64,
     };
     // who is never delayed is never slowed
     let points = |points: &[PoolChoice]| {
@@ -308,7 +309,7 @@ fn offer(problem: &Problem, workload: &Workload) -> Offer {
     };
     let here = pools(workload).filter(|points| points.iter().all(|point| is_open(workload, point)));
     let ways: Vec<Vec<Way>> = here.map(points).collect();
-    let length = workload.remaining.0 as f64;
+    let length = workload.work() as f64 / Pace::FULL.work(Seconds(1)) as f64;
     let longest = ways.iter().flatten().map(|way| way.length).fold(length, f64::max);
     Offer { from, by, length, longest, is_divisible: workload.is_divisible(), ways }
 }

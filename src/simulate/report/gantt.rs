@@ -69,8 +69,8 @@ pub(super) fn gantt(run: &Outcome, to: Moment) -> Markup {
                 @let middle = format!("{:.1}", y(*lane) + pitch / 2.0);
                 line.wait x1=(format!("{:.1}", place(workload.arrival)))
                     x2=(format!("{:.1}", place(workload.finished.unwrap_or(run.end)))) y1=(middle) y2=(middle) {}
-                @for (_, from, to) in &workload.runs {
-                    @let (a, b) = (place(*from), place(*to));
+                @for run in &workload.runs {
+                    @let (a, b) = (place(run.from), place(run.to));
                     rect class=(format!("k{}", colour(workload))) x=(format!("{a:.1}")) y=(format!("{:.1}", y(*lane) + pitch * 0.12))
                         width=(format!("{:.1}", (b - a).max(0.6))) height=(format!("{:.1}", pitch * 0.76)) {
                         title { (title(workload)) }
