@@ -178,6 +178,11 @@ proptest! {
             prop_assert!(asked <= done && done < asked + Pace::FULL.work(Seconds(1)), "{} of {}", done, asked);
             prop_assert!(one.runs.windows(2).all(|pair| pair[0].to <= pair[1].from), "{:?}", one.runs);
         }
+        for policy in ["carbon-scaler", "uniform-cap", "dvfs-fair", "two-threshold"] {
+            let other = summarise(&self::outcome(&site("profile: mine"), policy), None);
+            prop_assert_eq!((other.seconds_over_cap, other.jobs_finished), (0, jobs.len()), "{}", policy);
+            prop_assert_eq!(other.work_percent, 100.0);
+        }
         let full = figures(&site("profile: flat"), "heliotrope");
         prop_assert!(slowed.deadline_misses <= full.deadline_misses, "{} misses, {} at full", slowed.deadline_misses, full.deadline_misses);
         prop_assert!(slowed.cost <= full.cost * 1.02, "{} costs more than {}", slowed.cost, full.cost);
