@@ -133,6 +133,23 @@ fn a_profile_of_one_point_is_fixed_power() {
     }
 }
 
+/// A host decides how slowly work is worth running, so it is in what no policy can go below.
+#[test]
+fn hosts_are_in_the_bound_of_what_may_be_slowed() {
+    let cost = |host| {
+        let jobs = [(0, 5000, 4)];
+        let site =
+            Site { cap: 9000, host, prices: &[50], jobs: &jobs, watts: "profile: mine", is_divisible: true, more: "" };
+        let outcome = outcome(&site, "heliotrope");
+        let summary = summarise(&outcome, None);
+        let bound = summary.lower_bound.unwrap().cost;
+        assert!(bound <= summary.cost && summary.cost - bound < summary.cost / 1000.0, "{bound} of {}", summary.cost);
+        (ran(&outcome, 0)[0].2, outcome.energy.0)
+    };
+    assert_eq!(cost(400), (807, 6196 * (800 + 400)));
+    assert_eq!(cost(2000), (1000, 5000 * (1400 + 2000)));
+}
+
 #[test]
 fn what_is_not_interruptible_keeps_one_pace() {
     let jobs = [(0, 4000, 2), (1000, 9000, 1), (1000, 3000, 3), (20_000, 12_345, 4)];

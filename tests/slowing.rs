@@ -99,7 +99,7 @@ fn carbon_scaler_runs_fast_in_the_green_hour_and_slowly_in_the_next() {
     let one = || work(0, A, 5000, Some(4 * HOUR));
     // 3,600 at full in the second hour; the third is the next cheapest, where 1,400 are done at the point that takes least for its work
     let alone = vec![(HOUR, 2 * HOUR, 1000), (2 * HOUR, 2 * HOUR + 1735, 807)];
-    assert_eq!(planned("carbon-scaler", &steady(1000), vec![one()]), [alone.clone()]);
+    assert_eq!(planned("carbon-scaler", &steady(1000), vec![one()])[0], alone);
     // it knows no cap: the second one wants the same hour, and queues at full from then on
     let two = vec![one(), work(1, A, 5000, Some(4 * HOUR))];
     assert_eq!(planned("carbon-scaler", &steady(420), two), [alone, vec![(8935, 13_935, 1000)]]);

@@ -9,7 +9,7 @@ use super::curves::OperatingPoint;
 use super::outcome::LowerBound;
 use super::setup::Setup;
 use super::work::Job;
-use crate::core::plan::{Pace, Suspension};
+use crate::core::plan::{Pace, Pool, Suspension};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Moment, Money, Seconds, Watts};
 
@@ -113,24 +113,33 @@ fn rises(value: i64, points: &[OperatingPoint]) -> impl Iterator<Item = Rise> + 
     pairs.into_iter()
 }
 
-/// A job's points with its accelerators' draw as the root sees it, in the pool where that is least. Hosts are left away. Who is never
-/// delayed is never slowed.
+/// A job's points with its draw as the root sees it, in the pool where that is least. Who is never delayed is never slowed.
+///
+/// Hosts are charged to work that may be slowed, since for how long they are in use is what is chosen there; for all else they are
+/// left away. A pool has no more hosts in use than it has nodes, so each job is charged the smaller of its hosts and its part of all
+/// hosts by its accelerators: the sum of these is never above what is drawn.
 fn seen(setup: &Setup, job: &Job) -> Vec<OperatingPoint> {
     let few = if job.finish_by.is_some() { job.points.len() } else { 1 };
-    let points = job.points.iter().take(few);
-    points.map(|point| OperatingPoint { watts: watts_at_root(setup, point.watts), ..*point }).collect()
+    let seen = |point: &OperatingPoint| {
+        let each = setup.pools.iter().map(|pool| {
+            let hosts = if few > 1 { hosts_at_least(pool, job.accelerators) } else { 0 };
+            let up = setup.tree.chain(pool.domain);
+            // rounded down, as a bound must be
+            let permille = |watts: i64, domain| {
+                let extra = i128::from(watts) * i128::from(setup.tree.get(domain).spec.overhead_permille) / 1000;
+                watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
+            };
+            Watts(up.fold(point.watts.0.saturating_add(hosts), permille))
+        });
+        OperatingPoint { watts: each.min().unwrap_or(point.watts), ..*point }
+    };
+    job.points.iter().take(few).map(seen).collect()
 }
 
-/// Draw of accelerators as the root sees it, in the pool where that is least.
-fn watts_at_root(setup: &Setup, own: Watts) -> Watts {
-    let seen = setup.pools.iter().map(|pool| {
-        let up = setup.tree.chain(pool.domain);
-        // rounded down, as a bound must be
-        let permille = |watts: i64, domain| {
-            let extra = i128::from(watts) * i128::from(setup.tree.get(domain).spec.overhead_permille) / 1000;
-            watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
-        };
-        Watts(up.fold(own.0, permille))
-    });
-    seen.min().unwrap_or(own)
+/// Watts of the hosts that so many accelerators are charged with, rounded down.
+fn hosts_at_least(pool: &Pool, accelerators: u32) -> i64 {
+    let each = (pool.accelerators / pool.nodes.max(1)).max(1);
+    let all = i128::from(accelerators.div_ceil(each)) * i128::from(pool.host_extra.0);
+    let part = i128::from(accelerators) * i128::from(pool.nodes) * i128::from(pool.host_extra.0);
+    i64::try_from(all.min(part / i128::from(pool.accelerators.max(1)))).unwrap_or(0)
 }

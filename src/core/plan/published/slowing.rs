@@ -242,7 +242,7 @@ impl<'a> Fleet<'a> {
     /// Who is there at a moment, each at its slowest, in order, as far as they fit.
     fn there(&self, at: Moment, away: &[usize]) -> Vec<Set<'a>> {
         let mut drawn = self.held_at(at);
-        let mut there = Vec::new();
+        let (mut there, mut refused): (Vec<Set<'a>>, Vec<(PoolId, Load)>) = (Vec::new(), Vec::new());
         let arrived = |one: &Undone<'_>| self.problem.starts_from(one.workload) <= at;
         let undone = self.undone.iter().enumerate();
         for (which, one) in undone.filter(|(which, one)| arrived(one) && !away.contains(which)) {
@@ -253,6 +253,16 @@ impl<'a> Fleet<'a> {
                 let points = if workload.finish_by.is_some() { points } else { &points[..1] };
                 let point = points.len() - 1;
                 let PoolChoice { pool, load, .. } = points[point];
+                // what is drawn only grows here: where less did not fit, this does not
+                let is_more = |(other, less): &(PoolId, Load)| {
+                    *other == pool
+                        && less.watts <= load.watts
+                        && less.accelerators <= load.accelerators
+                        && less.hosts <= load.hosts
+                };
+                if refused.iter().any(is_more) {
+                    continue;
+                }
                 add(&mut drawn, pool, load, 1);
                 let has_accelerators = drawn[pool.0].1 <= i64::from(self.problem.pool(pool).accelerators);
                 let watts = self.by_domain(&drawn);
@@ -262,6 +272,7 @@ impl<'a> Fleet<'a> {
                     break;
                 }
                 add(&mut drawn, pool, load, -1);
+                refused.push((pool, load));
             }
         }
         there
