@@ -4,9 +4,12 @@
 
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
-use heliotrope::core::plan::{Load, Pace, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload, by_name};
+use heliotrope::core::plan::{
+    Load, Pace, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension, Workload, by_name,
+};
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
+use proptest::prelude::*;
 
 const HOUR: i64 = 3600;
 
@@ -127,6 +130,101 @@ fn uniform_cap_gives_all_the_same_share_of_power_until_there_is_room() {
         // who can't be stopped keeps the point that it begins with
         let kept = planned(policy, &steady(699), two().into_iter().map(fixed).collect());
         assert_eq!(kept, [[(0, 4957, 807)], [(0, 4957, 807)]]);
+    }
+}
+
+/// The same in two rows under one site.
+fn in_two_rows(mut problem: Problem, caps: [Steps<Watts>; 3], overhead: u32) -> Problem {
+    let [site, a, b] = caps;
+    let domain = |name: &str, parent: Option<&str>, cap| DomainSpec {
+        name: name.to_owned(),
+        parent: parent.map(str::to_owned),
+        cap,
+        baseline: Watts(0),
+        overhead_permille: overhead,
+    };
+    let rows = vec![domain("site", None, site), domain("a", Some("site"), a), domain("b", Some("site"), b)];
+    problem.tree = DomainTree::new(rows).unwrap();
+    problem.pools.push(problem.pools[0].clone());
+    for (pool, name) in problem.pools.iter_mut().zip(["a", "b"]) {
+        (pool.name, pool.domain) = (name.to_owned(), problem.tree.find(name).unwrap());
+    }
+    for workload in &mut problem.workloads {
+        let here = workload.choices.clone();
+        workload.choices.extend(here.into_iter().map(|choice| PoolChoice { pool: PoolId(1), ..choice }));
+    }
+    problem
+}
+
+#[test]
+fn what_begins_does_so_where_most_is_free() {
+    let two = vec![work(0, A, 4000, LONG), work(1, A, 4000, LONG)];
+    let caps = [1000, 400, 400].map(steady);
+    let problem = in_two_rows(problem(&steady(1000), &[50], two), caps, 0);
+    for policy in ["uniform-cap", "dvfs-fair"] {
+        let plan = by_name(policy).unwrap().plan(&problem);
+        assert_eq!(check(&problem, &plan), vec![]);
+        let each = plan.entries.iter().map(|entry| (entry.runs[0].pool.0, entry.runs[0].pace, entry.runs.len()));
+        assert_eq!(each.collect::<Vec<_>>(), [(0, Pace::FULL, 1), (1, Pace::FULL, 1)], "{policy}");
+    }
+}
+
+prop_compose! {
+    fn any_work()(
+        curve in prop_oneof![Just(A), Just(B)],
+        seconds in 100..9000_i64,
+        slack in proptest::option::weighted(0.8, 0..12 * HOUR),
+        accelerators in 1..4_u32,
+        is_divisible in any::<bool>(),
+        priority in 0..2_i32,
+        running in proptest::option::weighted(0.3, 0..6_usize),
+        arrival in prop_oneof![Just(0_i64), 0..20_000_i64],
+        ahead in prop_oneof![Just(0_u32), 0..1_000_000_u32],
+    ) -> (Workload, Option<usize>) {
+        let mut work = work(0, curve, seconds, slack);
+        for choice in &mut work.choices {
+            choice.load = Load { watts: choice.load.watts.times(accelerators), accelerators, hosts: accelerators };
+        }
+        (work.priority, work.ahead) = (priority, ahead);
+        if running.is_none() {
+            (work.arrival, work.finish_by) = (Moment(arrival), work.finish_by.map(|by| by + Seconds(arrival)));
+        }
+        (if is_divisible { work } else { fixed(work) }, running)
+    }
+}
+
+prop_compose! {
+    fn world()(
+        all in proptest::collection::vec(any_work(), 1..10),
+        prices in proptest::collection::vec(-20..200_i64, 2..20),
+        caps in proptest::array::uniform3((600..3000_i64, 0..30_000_i64, 0..3000_i64)),
+        host in 0..100_i64,
+        overhead in 0..80_u32,
+    ) -> Problem {
+        let (mut work, running): (Vec<Workload>, Vec<Option<usize>>) = all.into_iter().unzip();
+        work.iter_mut().zip(0..).for_each(|(work, i)| work.id = format!("w{i:02}").into());
+        let caps = caps.map(|(watts, at, then)| Steps::new(Watts(watts), [(Moment(at), Watts(then))]));
+        let mut problem = in_two_rows(problem(&steady(1000), &prices, work), caps, overhead);
+        problem.pools.iter_mut().for_each(|pool| pool.host_extra = Watts(host));
+        for (workload, running) in problem.workloads.iter_mut().zip(running) {
+            workload.running = running.map(|i| {
+                let PoolChoice { pool, pace, .. } = workload.choices[i];
+                Running { pace, ..Running::new(pool, Moment(-500)) }
+            });
+        }
+        problem
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn their_plans_pass_the_checker_in_any_world(problem in world()) {
+        for policy in ["carbon-scaler", "uniform-cap", "dvfs-fair", "two-threshold"] {
+            let plan = by_name(policy).unwrap().plan(&problem);
+            prop_assert_eq!(check(&problem, &plan), vec![], "{}", policy);
+        }
     }
 }
 

@@ -449,8 +449,12 @@ fn watts<'de, D: Deserializer<'de>>(from: D) -> Result<Watts, D::Error> {
     parse_watts(&serde_yaml::Value::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
+/// Nothing is said with `null`, so that a file's watts can be taken back on the command line.
 fn maybe_watts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Watts>, D::Error> {
-    watts(from).map(Some)
+    match serde_yaml::Value::deserialize(from)? {
+        serde_yaml::Value::Null => Ok(None),
+        value => parse_watts(&value).map(Some).map_err(serde::de::Error::custom),
+    }
 }
 
 fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Seconds, D::Error> {

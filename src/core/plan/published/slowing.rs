@@ -239,36 +239,44 @@ impl<'a> Fleet<'a> {
         next.filter(|_| !self.undone.is_empty())
     }
 
-    /// Who is there at a moment, each at its slowest, in order, as far as they fit.
+    /// Who is there at a moment, each at its slowest, in order, as far as they fit; what begins does so where most would be free if all
+    /// ran at full.
     fn there(&self, at: Moment, away: &[usize]) -> Vec<Set<'a>> {
         let mut drawn = self.held_at(at);
+        let mut at_full = drawn.clone();
         let (mut there, mut refused): (Vec<Set<'a>>, Vec<(PoolId, Load)>) = (Vec::new(), Vec::new());
         let arrived = |one: &Undone<'_>| self.problem.starts_from(one.workload) <= at;
         let undone = self.undone.iter().enumerate();
         for (which, one) in undone.filter(|(which, one)| arrived(one) && !away.contains(which)) {
             let workload = one.workload;
-            let pools = place::pools(workload).filter(|points| one.pool.is_none_or(|pool| points[0].pool == pool));
-            for points in pools {
-                // who is never delayed is never slowed
-                let points = if workload.finish_by.is_some() { points } else { &points[..1] };
-                let point = points.len() - 1;
-                let PoolChoice { pool, load, .. } = points[point];
-                // what is drawn only grows here: where less did not fit, this does not
-                let is_more = |(other, less): &(PoolId, Load)| {
+            // who is never delayed is never slowed
+            let slowest = |points: &[PoolChoice]| if workload.finish_by.is_some() { points.len() - 1 } else { 0 };
+            // what is drawn only grows here: where less did not fit, this does not
+            let is_hopeless = |points: &[PoolChoice]| {
+                let PoolChoice { pool, load, .. } = points[slowest(points)];
+                refused.iter().any(|(other, less): &(PoolId, Load)| {
                     *other == pool
                         && less.watts <= load.watts
                         && less.accelerators <= load.accelerators
                         && less.hosts <= load.hosts
-                };
-                if refused.iter().any(is_more) {
-                    continue;
-                }
+                })
+            };
+            let open = place::pools(workload).filter(|points| one.pool.is_none_or(|pool| points[0].pool == pool));
+            let mut open: Vec<&'a [PoolChoice]> = open.filter(|points| !is_hopeless(points)).collect();
+            if open.len() > 1 {
+                let watts = self.by_domain(&at_full);
+                let free = |pool: PoolId| self.above(pool).map(|id| self.cap(id, at) - watts[id.0]).min();
+                open.sort_by_cached_key(|points| std::cmp::Reverse(free(points[0].pool)));
+            }
+            for points in open {
+                let point = slowest(points);
+                let PoolChoice { pool, load, .. } = points[point];
                 add(&mut drawn, pool, load, 1);
                 let has_accelerators = drawn[pool.0].1 <= i64::from(self.problem.pool(pool).accelerators);
                 let watts = self.by_domain(&drawn);
-                let mut above = self.problem.tree.chain(self.problem.pool(pool).domain);
-                if has_accelerators && above.all(|id| watts[id.0] <= self.cap(id, at)) {
-                    there.push(Set { which, workload, points, point });
+                if has_accelerators && self.above(pool).all(|id| watts[id.0] <= self.cap(id, at)) {
+                    add(&mut at_full, pool, points[0].load, 1);
+                    there.push(Set { which, workload, points: &points[..=point], point });
                     break;
                 }
                 add(&mut drawn, pool, load, -1);
@@ -278,15 +286,17 @@ impl<'a> Fleet<'a> {
         there
     }
 
+    /// The domain of a pool and all that feed it.
+    fn above(&self, pool: PoolId) -> impl Iterator<Item = DomainId> + '_ {
+        self.problem.tree.chain(self.problem.pool(pool).domain)
+    }
+
     /// The same, set by the policy: in each domain, from the leaves up, the first step that does.
     fn levelled(&self, by: Slowing, at: Moment, mut there: Vec<Set<'a>>) -> Vec<Set<'a>> {
         there.iter_mut().for_each(|set| set.point = 0);
         let domains: Vec<DomainId> = self.problem.tree.iter().map(|(id, _)| id).collect();
         for domain in domains.into_iter().rev() {
-            let is_below = |set: &Set<'_>| {
-                let pool = self.problem.pool(set.choice().pool);
-                self.problem.tree.chain(pool.domain).any(|id| id == domain)
-            };
+            let is_below = |set: &Set<'_>| self.above(set.choice().pool).any(|id| id == domain);
             let (below, others): (Vec<Set<'a>>, Vec<Set<'a>>) = there.into_iter().partition(is_below);
             let cap = self.cap(domain, at);
             let mut set = below.clone();
