@@ -192,7 +192,8 @@ proptest! {
     fn slowed_work_is_all_done_and_costs_no_more(
         jobs in proptest::collection::vec((0..100_000_i64, 100..20_000_i64, 1..4_u32), 1..12),
         prices in proptest::collection::vec(5..200_i64, 3..24),
-        cap in 1100..3000_i64,
+        // the widest of them fits at full
+        cap in 1200..3000_i64,
         host in 0..150_i64,
         is_divisible in any::<bool>(),
     ) {
@@ -215,8 +216,7 @@ proptest! {
         }
         let full = figures(&site("profile: flat"), "heliotrope");
         prop_assert!(slowed.deadline_misses <= full.deadline_misses, "{} misses, {} at full", slowed.deadline_misses, full.deadline_misses);
-        // what fits only slowed is not done at full at all
-        prop_assert!(full.jobs_finished < jobs.len() || slowed.cost <= full.cost * 1.02, "{} costs more than {}", slowed.cost, full.cost);
+        prop_assert!(slowed.cost <= full.cost * 1.02, "{} costs more than {}", slowed.cost, full.cost);
         if slowed.deadline_misses == 0 {
             prop_assert!(slowed.lower_bound.as_ref().unwrap().cost <= slowed.cost + 1e-9);
         }

@@ -136,12 +136,12 @@ impl Published {
         workload: &Workload,
         points: &[PoolChoice],
     ) -> Option<Placement> {
-        let choice = *points.first()?;
+        let pool = points.first()?.pool;
         let chosen: Vec<Run> = match self {
             Self::CarbonScaler => scaler::choose(problem, workload, points),
             _ => {
-                let spans = self.choose(problem, workload, &problem.supply(choice.pool).price);
-                spans.into_iter().map(|(start, end)| Run::full(choice.pool, start, end)).collect()
+                let spans = self.choose(problem, workload, &problem.supply(pool).price);
+                spans.into_iter().map(|(start, end)| Run::full(pool, start, end)).collect()
             }
         };
         let first = chosen.first()?.start;
@@ -149,13 +149,16 @@ impl Published {
             let point = points.iter().find(|point| point.pace == run.pace);
             point.is_some_and(|point| room.fits(*point, run.start, run.end))
         };
-        let runs = if chosen.iter().all(fits) {
-            chosen
-        } else if chosen.len() > 1 {
-            place::early_pieces(problem, room, workload, choice, first)?
-        } else {
-            vec![place::whole_run(room, workload, choice, first)?]
+        let queued = |choice: &PoolChoice| {
+            if chosen.len() > 1 {
+                place::early_pieces(problem, room, workload, *choice, first)
+            } else {
+                Some(vec![place::whole_run(room, workload, *choice, first)?])
+            }
         };
+        // slower only where it is never done at full, and may be slowed
+        let few = if self == Self::CarbonScaler && workload.finish_by.is_some() { points.len() } else { 1 };
+        let runs = if chosen.iter().all(fits) { chosen } else { points.iter().take(few).find_map(queued)? };
         Some(place::priced(problem, workload, runs))
     }
 

@@ -192,13 +192,8 @@ impl<'a> Fleet<'a> {
         let mut away: Vec<usize> = Vec::new();
         let there = loop {
             let there = self.levelled(by, at, self.there(at, &away));
-            let no_room = there.iter().find(|set| {
-                let PoolChoice { pool, load, pace } = set.choice();
-                let until = at + pace.takes(set.workload.remaining);
-                !set.workload.is_divisible() && !self.draft.ledger.fits(pool, load, at, until)
-            });
-            match no_room {
-                Some(set) => away.push(set.which),
+            match self.first_without_room(at, &there) {
+                Some(which) => away.push(which),
                 None => break there,
             }
         };
@@ -237,6 +232,27 @@ impl<'a> Fleet<'a> {
         let done: Vec<Undone<'a>> = done;
         done.into_iter().filter(|one| !one.runs.is_empty()).for_each(|one| self.put(one.i, one.runs));
         next.filter(|_| !self.undone.is_empty())
+    }
+
+    /// Of those that can't be stopped, the first that has no room for all of its run beside what is held and those before it.
+    fn first_without_room(&mut self, at: Moment, there: &[Set<'_>]) -> Option<usize> {
+        let ledger = &mut self.draft.ledger;
+        let known = ledger.known();
+        let mut before: Vec<(PoolId, Load, Moment)> = Vec::new();
+        let mut without = None;
+        for set in there.iter().filter(|set| !set.workload.is_divisible()) {
+            let PoolChoice { pool, load, pace } = set.choice();
+            let until = at + pace.takes(set.workload.remaining);
+            if !ledger.fits(pool, load, at, until) {
+                without = Some(set.which);
+                break;
+            }
+            ledger.add(pool, load, at, until);
+            before.push((pool, load, until));
+        }
+        before.into_iter().for_each(|(pool, load, until)| ledger.remove(pool, load, at, until));
+        ledger.restore(known);
+        without
     }
 
     /// Who is there at a moment, each at its slowest, in order, as far as they fit; what begins does so where most would be free if all
