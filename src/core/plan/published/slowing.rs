@@ -8,7 +8,7 @@
 //!
 //! Who may not be slowed (it is never delayed) runs at full, and who can't be stopped keeps the point that it began with: so plans are
 //! (decision 10), though a limit could be set on it too. Only where not even the slowest points fit does something wait, what came last
-//! first. They look at no price.
+//! first: under a cap far too low all runs below the knee, and so takes more energy than at full. They look at no price.
 
 use super::super::draft::Draft;
 use super::super::points::seconds_for;
