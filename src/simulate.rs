@@ -5,6 +5,7 @@
 
 mod bound;
 pub mod compare;
+mod curves;
 mod engine;
 mod meter;
 pub mod outcome;
@@ -15,6 +16,7 @@ pub mod summary;
 pub mod trace;
 mod work;
 
+pub use curves::OperatingPoint;
 pub use engine::{RefusedPlan, foreseen, run};
 pub use setup::{ReadFile, Setup, setup};
 pub use work::Job;

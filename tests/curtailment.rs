@@ -161,7 +161,7 @@ fn an_event_on_a_row_leaves_the_other_alone() {
         .iter()
         .filter_map(|action| match action {
             Action::Suspend { id, .. } => Some(&**id),
-            Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
+            Action::Start { .. } | Action::ChangePace { .. } | Action::AskForCheckpoint { .. } => None,
         })
         .collect();
     assert_eq!(stopped, ["uid-one"]);

@@ -71,7 +71,7 @@ fn decided(snapshot: &Snapshot) -> (World, Cycle) {
 fn stopped(cycle: &Cycle) -> Vec<String> {
     let id = |action: &Action| match action {
         Action::Suspend { id, .. } => Some(id.to_string()),
-        Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
+        Action::Start { .. } | Action::ChangePace { .. } | Action::AskForCheckpoint { .. } => None,
     };
     cycle.actions.iter().filter_map(id).collect()
 }
@@ -79,7 +79,7 @@ fn stopped(cycle: &Cycle) -> Vec<String> {
 fn started(cycle: &Cycle) -> Vec<String> {
     let id = |action: &Action| match action {
         Action::Start { id, .. } => Some(id.to_string()),
-        Action::Suspend { .. } | Action::AskForCheckpoint { .. } => None,
+        Action::Suspend { .. } | Action::ChangePace { .. } | Action::AskForCheckpoint { .. } => None,
     };
     cycle.actions.iter().filter_map(id).collect()
 }

@@ -69,6 +69,7 @@ fn work(id: &str, watts: i64, accelerators: u32, by: Option<i64>) -> Workload {
         running: None,
         suspension: Suspension::ForCapOnly,
         stops_later_by: Seconds::ZERO,
+        ahead: 0,
         start_by: None,
         finish_by: by.map(|hours| Moment(hours * HOUR)),
     }

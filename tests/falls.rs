@@ -45,6 +45,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         running: Some(Running::new(PoolId(0), Moment(-since))),
         suspension: Suspension::ForCapOnly,
         stops_later_by: Seconds(*later),
+        ahead: 0,
         start_by: None,
         finish_by: None,
     };
@@ -105,7 +106,7 @@ fn played_with(mut problem: Problem, until: i64, answers: Answers) -> (Vec<Told>
                     problem.fixed.push(Fixed { pool: PoolId(0), load: workload.choices[0].load, until: gone });
                     told.push((id.to_string(), now.0, gone.0));
                 }
-                Action::Start { .. } => {}
+                Action::Start { .. } | Action::ChangePace { .. } => {}
             }
         }
         problem.now = now + Seconds(TICK);

@@ -137,6 +137,7 @@ fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
                     Suspension::ForCapOnly
                 },
                 stops_later_by: Seconds::ZERO,
+                ahead: 0,
                 start_by: None,
                 finish_by: s.slack.map(|slots| Moment(0) + remaining + Seconds(slots * SLOT)),
             }
@@ -302,6 +303,7 @@ proptest! {
             running: None,
             suspension: Suspension::ForCapOnly,
             stops_later_by: Seconds::ZERO,
+            ahead: 0,
             start_by: None,
             finish_by: Some(Moment(*by)),
         }).collect();
@@ -319,7 +321,7 @@ proptest! {
         let mut after = problem.clone();
         for action in &decided.actions {
             match action {
-                Action::AskForCheckpoint { .. } => {}
+                Action::AskForCheckpoint { .. } | Action::ChangePace { .. } => {}
                 Action::Suspend { id, .. } => {
                     after.workloads.iter_mut().find(|w| w.id == *id).unwrap().running = None;
                 }
@@ -531,7 +533,7 @@ fn when_a_cap_falls_the_checkpointed_stop_first_and_protected_ones_never() {
         .iter()
         .filter_map(|action| match action {
             Action::Suspend { id, .. } => Some(id.to_string()),
-            Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
+            Action::Start { .. } | Action::ChangePace { .. } | Action::AskForCheckpoint { .. } => None,
         })
         .collect();
     assert_eq!(stopped, ["w0", "w1"]);

@@ -84,6 +84,7 @@ fn workload(i: usize, length: i64, finish_by: Option<Moment>) -> Workload {
         running: None,
         suspension: Suspension::ForSupply { cost: Seconds(30) },
         stops_later_by: Seconds::ZERO,
+        ahead: 0,
         start_by: None,
         finish_by,
     }

@@ -39,6 +39,7 @@ fn workload(id: usize, seconds: i64, slack: Option<i64>, divisible: bool) -> Wor
         running: None,
         suspension: if divisible { Suspension::ForSupply { cost: Seconds(0) } } else { Suspension::ForCapOnly },
         stops_later_by: Seconds::ZERO,
+        ahead: 0,
         start_by: None,
         finish_by: slack.map(|slack| Moment(seconds + slack)),
     }
@@ -147,7 +148,8 @@ fn where_all_can_not_run_at_full_in_time_they_are_slowed() {
 fn policies_that_know_no_points_run_at_full() {
     let work = (0..4).map(|i| workload(i, 4000, Some(6 * HOUR), true)).collect();
     let problem = problem(1000, 50, &[50, 20, 60, 10, 90, 90], work);
-    for name in POLICIES.into_iter().filter(|name| *name != "heliotrope") {
+    let know_points = ["heliotrope", "carbon-scaler", "uniform-cap", "dvfs-fair", "two-threshold"];
+    for name in POLICIES.into_iter().filter(|name| !know_points.contains(name)) {
         let plan = by_name(name).unwrap().plan(&problem);
         assert_eq!(check(&problem, &plan), vec![], "{name}");
         let runs = plan.entries.iter().flat_map(|entry| &entry.runs);
@@ -217,9 +219,12 @@ prop_compose! {
         accelerators in 1..4_u32,
         switch in prop_oneof![Just(0_i64), Just(30)],
         running in proptest::option::weighted(0.2, 0..3_usize),
+        ahead in prop_oneof![Just(0_u32), 0..1_000_000_u32],
+        priority in 0..2_i32,
     ) -> Workload {
         let mut workload = workload(0, seconds, slack, divisible);
         workload.choices = points(0, accelerators);
+        (workload.ahead, workload.priority) = (ahead, priority);
         if divisible {
             workload.suspension = Suspension::ForSupply { cost: Seconds(switch) };
         }
@@ -259,6 +264,16 @@ proptest! {
         }
         let again = Heliotrope.plan(&Problem { previous: Some(Arc::new(plan.clone())), ..problem.clone() });
         prop_assert_eq!(&again.entries, &plan.entries);
+    }
+
+    #[test]
+    fn plans_of_all_policies_pass_the_checker_with_points(problem in world()) {
+        for name in POLICIES.into_iter().filter(|name| *name != "heliotrope") {
+            let plan = by_name(name).unwrap().plan(&problem);
+            prop_assert_eq!(check(&problem, &plan), vec![], "{}", name);
+            let again = by_name(name).unwrap().plan(&Problem { previous: Some(Arc::new(plan.clone())), ..problem.clone() });
+            prop_assert_eq!(&again.entries, &plan.entries, "{}", name);
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn workload(i: u64) -> Workload {
         running: None,
         suspension: if can_stop { Suspension::ForSupply { cost: Seconds::ZERO } } else { Suspension::ForCapOnly },
         stops_later_by: Seconds::ZERO,
+        ahead: 0,
         start_by: None,
         finish_by: Some(Moment(SLOT * SLOTS - of(5, SLOT * 40))),
     }

@@ -206,7 +206,7 @@ fn follow(setup: &Setup, actual: &Series, spread: &[f64], forecast: &str) -> Res
         let by = workload.finish_by.unwrap_or(end);
         let at_once = price.integral(workload.arrival, workload.arrival + workload.length) as f64 * watts;
         let best = least(price, workload.arrival, by, workload.length) as f64 * watts;
-        let got = workload.runs.iter().map(|(_, start, end)| price.integral(*start, *end)).sum::<i128>() as f64 * watts;
+        let got = workload.runs.iter().map(|run| price.integral(run.from, run.to)).sum::<i128>() as f64 * watts;
         let day = usize::try_from((workload.arrival - setup.start).0 / Seconds::DAY.0).unwrap_or(0);
         let is_wide = spread.get(day).is_some_and(|spread| *spread > SPREAD);
         for paid in [Some(&mut all), is_wide.then_some(&mut wide)].into_iter().flatten() {

@@ -85,6 +85,7 @@ fn site(seed: u64, count: u64) -> Problem {
             running: None,
             suspension: Suspension::ForSupply { cost: Seconds(0) },
             stops_later_by: Seconds::ZERO,
+            ahead: 0,
             start_by: None,
             finish_by: Some(arrival + length + Seconds(60 * (300 + of(4, 900)))),
         }

@@ -64,8 +64,7 @@ impl Compare {
         let comparison = Comparison::of(&runs, &run_now);
         let figures = serde_json::to_value(&comparison).map_err(|error| CommandError::Usage(error.to_string()))?;
         let figures = format!("{figures:#}\n");
-        let site = run_now.domains.first().map_or("site", |domain| domain.name.as_str());
-        place(targets, [&|| figures.clone(), &|| report::compared::page(&comparison, site)])?;
+        place(targets, [&|| figures.clone(), &|| report::compared::page(&comparison, &runs)])?;
         print(&if to_stdout { figures } else { table(&comparison, self.bound) })
     }
 }

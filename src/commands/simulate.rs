@@ -16,7 +16,8 @@ pub struct Simulate {
     /// The scenario (YAML). Paths in it are relative to it.
     file: PathBuf,
     /// Use this policy instead of the scenario's: heliotrope, run-now, or one that was published:
-    /// lowest-slot, lowest-window, carbon-time, ecovisor, wait-awhile, suspend-resume, price-threshold.
+    /// lowest-slot, lowest-window, carbon-time, ecovisor, wait-awhile, suspend-resume, price-threshold, carbon-scaler, uniform-cap,
+    /// dvfs-fair, two-threshold.
     #[arg(long)]
     policy: Option<String>,
     /// Set a field of the scenario, as `site.domains[0].capWatts=21000`. May be given several times.
@@ -106,7 +107,7 @@ pub(super) fn simulate(document: &Document, read: &ReadFile<'_>, output: &Output
 /// Runs with a bar on standard error; indicatif shows it only where that is a terminal.
 pub(super) fn with_progress(setup: &Setup, policy: &dyn Policy) -> Result<Outcome, RefusedPlan> {
     let bar = ProgressBar::new(1000);
-    if let Ok(style) = ProgressStyle::with_template("{msg:>12} {wide_bar} {percent}% {eta}") {
+    if let Ok(style) = ProgressStyle::with_template("{msg:>15} {wide_bar} {percent}% {eta}") {
         bar.set_style(style);
     }
     bar.set_message(policy.name().to_owned());

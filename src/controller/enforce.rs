@@ -68,7 +68,7 @@ pub async fn enforce(
     let mut done: Vec<Result<(), CallError>> = futures::stream::iter(calls).buffer_unordered(AT_ONCE).collect().await;
     let asked = decided.actions.iter().filter_map(|action| match action {
         Action::AskForCheckpoint { id } => world.item(id),
-        Action::Start { .. } | Action::Suspend { .. } => None,
+        Action::Start { .. } | Action::ChangePace { .. } | Action::Suspend { .. } => None,
     });
     let asked = asked.filter(|item| item.pool.is_some_and(|pool| world.site.is_enforced(pool)));
     let asked: Vec<_> = asked.map(|item| ask_for_checkpoint(client, item, snapshot.now)).collect();
@@ -119,7 +119,7 @@ fn stops<'a>(snapshot: &'a Snapshot, world: &'a World, decided: &'a Cycle) -> im
     let unadmitted = world.items.iter().filter(|item| item.state == State::Unadmitted);
     let stopped = decided.actions.iter().filter_map(|action| match action {
         Action::Suspend { id, .. } => world.item(id),
-        Action::Start { .. } | Action::AskForCheckpoint { .. } => None,
+        Action::Start { .. } | Action::ChangePace { .. } | Action::AskForCheckpoint { .. } => None,
     });
     let is_stranded = |item: &&Item| {
         let held = snapshot.held_back.get(&item.uid);
@@ -149,7 +149,7 @@ fn changes<'a>(root: DomainId, snapshot: &Snapshot, world: &'a World, decided: &
         }
     }
     for action in &decided.actions {
-        let Action::Start { id, pool, load } = action else { continue };
+        let Action::Start { id, pool, load, .. } = action else { continue };
         if let Some(item) = world.item(id).filter(|_| is_below(pool.0)) {
             let node_labels = site.selectors[pool.0].clone();
             changes.start.push(Start { item, load: *load, domain: domain_of(pool.0), node_labels });

@@ -396,6 +396,7 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
             (false, None) => Suspension::ForCapOnly,
         },
         stops_later_by: job::grace_beyond_usual(&item.job),
+        ahead: 0,
         start_by: deadline.or(delayed).map(|by| by - expected),
         finish_by: deadline.or(delayed),
     }

@@ -34,4 +34,4 @@ pub use problem::{
     Asking, Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, ScarcePrice, Supply,
     Suspension, Why, Workload, WorkloadId,
 };
-pub use published::Published;
+pub use published::{Published, Slowing};

@@ -1,14 +1,15 @@
 //! What no policy can go below.
 //!
-//! Each job alone, at its cheapest seconds between its arrival and its deadline (or the end), in the pool where it draws least, and
-//! with no cap at all: leaving away constraints never makes the least larger, so the sum is below every schedule that
-//! keeps all deadlines and finishes all work. It says nothing about a run that misses deadlines (later hours may be
-//! cheaper), and nothing where generation on site makes the price of a watt depend on all that runs.
+//! Each job alone, at its cheapest seconds between its arrival and its deadline (or the end), each at the best of its operating
+//! points, in the pool where it draws least, and with no cap at all: leaving away constraints never makes the least larger, so the sum
+//! is below every schedule that keeps all deadlines and finishes all work. It says nothing about a run that misses deadlines (later
+//! hours may be cheaper), and nothing where generation on site makes the price of a watt depend on all that runs.
 
+use super::curves::OperatingPoint;
 use super::outcome::LowerBound;
 use super::setup::Setup;
 use super::work::Job;
-use crate::core::plan::Suspension;
+use crate::core::plan::{Pace, Pool, Suspension};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Moment, Money, Seconds, Watts};
 
@@ -32,8 +33,7 @@ pub(super) fn lower_bound(setup: &Setup, idle: Watts) -> Option<LowerBound> {
         Steps::new(at(start), moments.into_iter().map(|moment| (moment, at(moment))).collect::<Vec<_>>())
     };
     let total = |steps: &Steps<i64>| -> i128 {
-        let jobs: i128 =
-            setup.jobs.iter().map(|job| least(steps, job, end) * i128::from(watts_at_root(setup, job).0)).sum();
+        let jobs: i128 = setup.jobs.iter().map(|job| least(steps, &seen(setup, job), job, end)).sum();
         jobs + steps.integral(start, end) * i128::from(idle.0)
     };
     // value × watts × seconds is value × joules; the named operations turn a joule's worth into the unit
@@ -42,40 +42,104 @@ pub(super) fn lower_bound(setup: &Setup, idle: Watts) -> Option<LowerBound> {
     Some(LowerBound { carbon, cost: Money(joules(total(&cost), 3_600_000_000)) })
 }
 
-/// The least that a job's watts can be multiplied with: the smallest integral over its length.
-fn least(steps: &Steps<i64>, job: &Job, end: Moment) -> i128 {
+/// The least sum of value × watts × seconds that a job's work can take; `points` are its own as the root sees them.
+fn least(steps: &Steps<i64>, points: &[OperatingPoint], job: &Job, end: Moment) -> i128 {
     let by = job.finish_by.unwrap_or(end).min(end).max(job.arrival + job.length);
     if matches!(job.suspension, Suspension::ForSupply { .. }) {
-        let mut pieces: Vec<(i64, Seconds)> =
-            steps.pieces(job.arrival, by).map(|(from, to, value)| (value, to - from)).collect();
-        pieces.sort_unstable();
-        let mut left = job.length;
-        let mut sum = 0;
-        for (value, span) in pieces {
-            let taken = span.min(left);
-            sum += i128::from(value) * i128::from(taken.0);
-            left -= taken;
-        }
-        sum
-    } else {
-        let latest = by - job.length;
-        let changes: Vec<Moment> = steps.changes_between(job.arrival, by).collect();
-        let starts = changes.iter().flat_map(|at| [*at, *at - job.length]).chain([job.arrival, latest]);
-        let starts = starts.filter(|start| (job.arrival..=latest).contains(start));
-        starts.map(|start| steps.integral(start, start + job.length)).min().unwrap_or(0)
+        return bought(steps, points, job, by);
     }
+    // who can't be stopped has one point for all of its run
+    let each = points.iter().filter_map(|point| {
+        let length = point.pace.takes(job.length);
+        let latest = by - length;
+        let changes: Vec<Moment> = steps.changes_between(job.arrival, by).collect();
+        let starts = changes.iter().flat_map(|at| [*at, *at - length]).chain([job.arrival, latest]);
+        let starts = starts.filter(|start| (job.arrival..=latest).contains(start));
+        let least = starts.map(|start| steps.integral(start, start + length)).min();
+        least.map(|least| least * i128::from(point.watts.0))
+    });
+    each.min().unwrap_or(0)
 }
 
-/// Draw of a job's accelerators as the root sees them, in the pool where that is least. Hosts are left away.
-fn watts_at_root(setup: &Setup, job: &Job) -> Watts {
-    let seen = setup.pools.iter().map(|pool| {
-        let up = setup.tree.chain(pool.domain);
+/// The least of who may run in any seconds, each at any of its points: the rises of all seconds, to run at all and to run faster, the
+/// cheapest for their work first.
+fn bought(steps: &Steps<i64>, points: &[OperatingPoint], job: &Job, by: Moment) -> i128 {
+    let mut open: Vec<Rise> = Vec::new();
+    for (from, to, value) in steps.pieces(job.arrival, by) {
+        open.extend(rises(value, points).map(|rise| Rise { seconds: to - from, ..rise }));
+    }
+    open.sort_by(|a, b| (a.cost * b.gains).cmp(&(b.cost * a.gains)));
+    let mut left = Pace::FULL.work(job.length);
+    // what runs slowly ends with a whole second, of which it may not need all: less than a second more may be done where that pays
+    let more = if points.len() > 1 { Pace::FULL.work(Seconds(1)) } else { 0 };
+    let mut sum = 0;
+    for rise in open {
+        let wanted = if rise.cost < 0 { left + more } else { left };
+        if wanted <= 0 {
+            break;
+        }
+        let done = (rise.gains * i128::from(rise.seconds.0)).min(wanted);
         // rounded down, as a bound must be
-        let permille = |watts: i64, domain| {
-            let extra = i128::from(watts) * i128::from(setup.tree.get(domain).spec.overhead_permille) / 1000;
-            watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
-        };
-        Watts(up.fold(job.watts.0, permille))
-    });
-    seen.min().unwrap_or(job.watts)
+        sum += (rise.cost * done).div_euclid(rise.gains);
+        left -= done;
+    }
+    sum
+}
+
+/// A step up of a second: what it costs, what it does more in millionths, and how many such seconds there are.
+struct Rise {
+    cost: i128,
+    gains: i128,
+    seconds: Seconds,
+}
+
+/// The lower hull of value × watts over pace, from nothing on.
+fn rises(value: i64, points: &[OperatingPoint]) -> impl Iterator<Item = Rise> + use<> {
+    let mut hull: Vec<(i128, i128)> = vec![(0, 0)];
+    for point in points.iter().rev() {
+        let new = (i128::from(point.pace.per_million()), i128::from(value) * i128::from(point.watts.0));
+        while let [.., a, b] = hull[..] {
+            if (b.1 - a.1) * (new.0 - b.0) < (new.1 - b.1) * (b.0 - a.0) {
+                break;
+            }
+            hull.pop();
+        }
+        hull.push(new);
+    }
+    let pairs: Vec<Rise> = hull
+        .windows(2)
+        .map(|pair| Rise { cost: pair[1].1 - pair[0].1, gains: pair[1].0 - pair[0].0, seconds: Seconds::ZERO })
+        .collect();
+    pairs.into_iter()
+}
+
+/// A job's points with its draw as the root sees it, in the pool where that is least. Who is never delayed is never slowed.
+///
+/// Hosts are charged to work that may be slowed, since for how long they are in use is what is chosen there; for all else they are
+/// left away. A pool has no more hosts in use than it has nodes, so each job is charged the smaller of its hosts and its part of all
+/// hosts by its accelerators: the sum of these is never above what is drawn.
+fn seen(setup: &Setup, job: &Job) -> Vec<OperatingPoint> {
+    let few = if job.finish_by.is_some() { job.points.len() } else { 1 };
+    let seen = |point: &OperatingPoint| {
+        let each = setup.pools.iter().map(|pool| {
+            let hosts = if few > 1 { hosts_at_least(pool, job.accelerators) } else { 0 };
+            let up = setup.tree.chain(pool.domain);
+            // rounded down, as a bound must be
+            let permille = |watts: i64, domain| {
+                let extra = i128::from(watts) * i128::from(setup.tree.get(domain).spec.overhead_permille) / 1000;
+                watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
+            };
+            Watts(up.fold(point.watts.0.saturating_add(hosts), permille))
+        });
+        OperatingPoint { watts: each.min().unwrap_or(point.watts), ..*point }
+    };
+    job.points.iter().take(few).map(seen).collect()
+}
+
+/// Watts of the hosts that so many accelerators are charged with, rounded down.
+fn hosts_at_least(pool: &Pool, accelerators: u32) -> i64 {
+    let each = (pool.accelerators / pool.nodes.max(1)).max(1);
+    let all = i128::from(accelerators.div_ceil(each)) * i128::from(pool.host_extra.0);
+    let part = i128::from(accelerators) * i128::from(pool.nodes) * i128::from(pool.host_extra.0);
+    i64::try_from(all.min(part / i128::from(pool.accelerators.max(1)))).unwrap_or(0)
 }

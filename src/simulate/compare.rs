@@ -43,6 +43,12 @@ impl Comparison {
         self.results.iter().any(|result| result.summary.cost != 0.0)
     }
 
+    /// Did any slow what runs?
+    #[must_use]
+    pub fn changes_limits(&self) -> bool {
+        self.results.iter().any(|result| result.summary.limit_changes > 0)
+    }
+
     /// Those that no other both saves more and waits less than, by their wait.
     #[must_use]
     pub fn front(&self) -> Vec<&Compared> {
@@ -95,12 +101,17 @@ pub fn table(comparison: &Comparison, with_bound: bool) -> String {
     if is_priced {
         columns.push(("cost", Box::new(|one| format!("{:.2}", one.summary.cost))));
     }
-    columns.extend::<[(&str, Cell<'_>); 7]>([
+    columns.extend::<[(&str, Cell<'_>); 5]>([
         ("wait, h", Box::new(|one| format!("{:.2}", one.summary.mean_wait_hours))),
         ("95 %, h", Box::new(|one| format!("{:.2}", one.summary.p95_wait_hours))),
         ("late", Box::new(|one| one.summary.deadline_misses.to_string())),
         ("work, %", Box::new(|one| format!("{:.1}", one.summary.work_percent))),
         ("stops", Box::new(|one| one.summary.suspensions.to_string())),
+    ]);
+    if comparison.changes_limits() {
+        columns.push(("limits", Box::new(|one| one.summary.limit_changes.to_string())));
+    }
+    columns.extend::<[(&str, Cell<'_>); 2]>([
         ("peak, W", Box::new(|one| one.summary.peak_watts.to_string())),
         ("s over", Box::new(|one| one.summary.seconds_over_cap.to_string())),
     ]);

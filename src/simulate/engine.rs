@@ -1,8 +1,9 @@
 //! Virtual time: from one moment at which something happens to the next, with the same `cycle` as in a cluster.
 
 use super::bound::lower_bound;
+use super::curves::OperatingPoint;
 use super::meter::{InUse, Meter};
-use super::outcome::{DomainOutcome, Outcome, WorkloadOutcome};
+use super::outcome::{DomainOutcome, Outcome, Ran, WorkloadOutcome};
 use super::setup::Setup;
 use super::work::Job;
 use crate::core::admit::{Action, Cycle, Reason, cycle};
@@ -10,7 +11,7 @@ use crate::core::domain::DomainId;
 use crate::core::forecast::Outlook;
 use crate::core::plan::checker::Note;
 use crate::core::plan::{
-    Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Running, Supply, Suspension, Workload,
+    Load, Pace, Policy, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running, Supply, Suspension, Workload,
 };
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
@@ -24,13 +25,38 @@ const CARBON_ALONE: PricePerTonne = PricePerTonne::units(100);
 /// A job in the course of the run.
 struct Progress<'a> {
     job: &'a Job,
-    /// What is left to do, as it truly is.
-    left: Seconds,
+    /// What is left to do, as it truly is, in millionths of the work of a second at full.
+    left: i128,
     running: Option<Running>,
-    runs: Vec<(PoolId, Moment, Moment)>,
+    /// What it did: a run for each time at one point.
+    runs: Vec<Run>,
     finished: Option<Moment>,
     waits: Vec<(&'static str, String, Seconds)>,
 }
+
+impl Progress<'_> {
+    /// What is done of its work, whole seconds at full.
+    fn done(&self) -> Seconds {
+        let done = Pace::FULL.work(self.job.length) - self.left.max(0);
+        Seconds(i64::try_from(done.div_euclid(SECOND)).unwrap_or(i64::MAX))
+    }
+
+    /// At which point it runs, if it does.
+    fn point(&self) -> Option<(PoolId, OperatingPoint)> {
+        let running = self.running?;
+        let point = self.job.points.iter().find(|point| point.pace == running.pace)?;
+        Some((running.pool, *point))
+    }
+
+    /// When it has nothing left to do if it goes on as it does: at a whole second, of which it may not need all.
+    fn ends(&self, now: Moment) -> Option<Moment> {
+        let pace = i128::from(self.running?.pace.per_million());
+        Some(now + Seconds(i64::try_from((self.left + pace - 1).div_euclid(pace)).unwrap_or(i64::MAX / 4)))
+    }
+}
+
+/// The work of a second at full, in millionths.
+const SECOND: i128 = 1_000_000;
 
 /// A plan that the checker refuses: a fault of the policy, not of the scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +124,7 @@ struct Engine<'a> {
     verdicts: BTreeMap<usize, (&'static str, String)>,
     last_thorough: Option<Moment>,
     suspensions: u64,
+    limit_changes: u64,
     plans: u64,
 }
 
@@ -105,7 +132,7 @@ impl<'a> Engine<'a> {
     fn new(setup: &'a Setup, policy: &'a dyn Policy) -> Self {
         let jobs = setup.jobs.iter().map(|job| Progress {
             job,
-            left: job.length,
+            left: Pace::FULL.work(job.length),
             running: None,
             runs: Vec::new(),
             finished: None,
@@ -124,6 +151,7 @@ impl<'a> Engine<'a> {
             verdicts: BTreeMap::new(),
             last_thorough: None,
             suspensions: 0,
+            limit_changes: 0,
             plans: 0,
         }
     }
@@ -183,21 +211,27 @@ impl<'a> Engine<'a> {
 
     fn workload(&self, progress: &Progress<'_>, now: Moment) -> Workload {
         let job = progress.job;
-        let done = job.length - progress.left;
-        let length = if job.believed == job.length { job.length } else { believed(job.believed, done) };
+        let done = Pace::FULL.work(job.length) - progress.left;
+        let length = if job.believed == job.length { job.length } else { believed(job.believed, progress.done()) };
+        // whole seconds, and what is done of the first of them
+        let left = Pace::FULL.work(length) - done;
+        let remaining = Seconds(i64::try_from((left + SECOND - 1).div_euclid(SECOND)).unwrap_or(i64::MAX));
         let pools = self.setup.pools.iter().zip(&self.setup.models).enumerate();
         let choices = pools
             .filter(|(_, (_, model))| job.model.as_ref().is_none_or(|wanted| wanted == *model))
-            .map(|(i, _)| {
+            .flat_map(|(i, _)| {
                 let hosts = self.hosts(job, PoolId(i));
-                PoolChoice::full(PoolId(i), Load { watts: job.watts, accelerators: job.accelerators, hosts })
+                let load = move |watts| Load { watts, accelerators: job.accelerators, hosts };
+                let points = job.points.iter();
+                points.map(move |point| PoolChoice { pool: PoolId(i), load: load(point.watts), pace: point.pace })
             })
             .collect();
         Workload {
             id: job.id.clone(),
             priority: job.priority,
             arrival: job.arrival,
-            remaining: length - done,
+            remaining,
+            ahead: u32::try_from(Pace::FULL.work(remaining) - left).unwrap_or(0),
             choices,
             // here a stop loses what its checkpoint costs, and nothing else that it did, where it has one
             running: progress.running.map(|run| match job.suspension {
@@ -227,15 +261,24 @@ impl<'a> Engine<'a> {
                     if let Some(progress) = which(id).map(|i| &mut self.jobs[i]) {
                         progress.running = None;
                         if !matches!(progress.job.suspension, Suspension::ForSupply { .. }) {
-                            progress.left = progress.job.length; // without a checkpoint it begins anew
+                            progress.left = Pace::FULL.work(progress.job.length); // without a checkpoint it begins anew
                         }
                         self.suspensions += 1;
                     }
                 }
-                Action::Start { id, pool, .. } => {
+                Action::ChangePace { id, pace, .. } => {
+                    if let Some(progress) = which(id).map(|i| &mut self.jobs[i])
+                        && let Some(running) = &mut progress.running
+                    {
+                        running.pace = *pace;
+                        progress.runs.push(Run { pool: running.pool, start: now, end: now, pace: *pace });
+                        self.limit_changes += 1;
+                    }
+                }
+                Action::Start { id, pool, pace, .. } => {
                     if let Some(progress) = which(id).map(|i| &mut self.jobs[i]) {
-                        progress.running = Some(Running::new(*pool, now));
-                        progress.runs.push((*pool, now, now));
+                        progress.running = Some(Running { pace: *pace, ..Running::new(*pool, now) });
+                        progress.runs.push(Run { pool: *pool, start: now, end: now, pace: *pace });
                     }
                 }
             }
@@ -251,8 +294,7 @@ impl<'a> Engine<'a> {
     /// The next moment at which anything can change.
     fn next_event(&self, now: Moment) -> Moment {
         let arrival = self.jobs.get(self.arrived).map(|progress| progress.job.arrival);
-        let running = self.jobs[..self.arrived].iter().filter(|progress| progress.running.is_some());
-        let finish = running.map(|progress| now + progress.left).min();
+        let finish = self.jobs[..self.arrived].iter().filter_map(|progress| progress.ends(now)).min();
         let caps = self.setup.tree.iter().filter_map(|(_, domain)| domain.spec.cap.next_change(now)).min();
         let planned = self.plan.iter().flat_map(|plan| &plan.entries).flat_map(|entry| &entry.runs);
         let planned = planned.flat_map(|run| [run.start, run.end]).filter(|at| *at > now).min();
@@ -265,10 +307,10 @@ impl<'a> Engine<'a> {
     fn advance(&mut self, from: Moment, to: Moment) {
         let span = to - from;
         for (i, progress) in self.jobs[..self.arrived].iter_mut().enumerate() {
-            if progress.running.is_some() {
-                progress.left -= span;
+            if let Some(running) = progress.running {
+                progress.left -= running.pace.work(span);
                 if let Some(last) = progress.runs.last_mut() {
-                    last.2 = to;
+                    last.end = to;
                 }
             } else if let Some((name, text)) = self.verdicts.get(&i) {
                 match progress.waits.iter_mut().find(|(known, ..)| known == name) {
@@ -282,7 +324,7 @@ impl<'a> Engine<'a> {
     /// Ends what has nothing left to do.
     fn finish(&mut self, now: Moment) {
         for progress in &mut self.jobs[..self.arrived] {
-            if progress.running.is_some() && progress.left <= Seconds::ZERO {
+            if progress.running.is_some() && progress.left <= 0 {
                 progress.running = None;
                 progress.finished = Some(now);
             }
@@ -292,10 +334,10 @@ impl<'a> Engine<'a> {
     fn in_use(&self) -> InUse {
         let mut in_use = InUse::new();
         for progress in &self.jobs[..self.arrived] {
-            if let Some(running) = progress.running {
-                let sum = in_use.entry(running.pool.0).or_default();
-                sum.0 = sum.0.saturating_add(progress.job.watts.0);
-                sum.1 += u64::from(self.hosts(progress.job, running.pool));
+            if let Some((pool, point)) = progress.point() {
+                let sum = in_use.entry(pool.0).or_default();
+                sum.0 = sum.0.saturating_add(point.watts.0);
+                sum.1 += u64::from(self.hosts(progress.job, pool));
             }
         }
         in_use
@@ -348,7 +390,7 @@ impl<'a> Engine<'a> {
             lower_bound: lower_bound(setup, idle),
             intensity,
             suspensions: self.suspensions,
-            limit_changes: 0,
+            limit_changes: self.limit_changes,
             plans: self.plans,
         }
     }
@@ -430,24 +472,28 @@ fn workload_outcome(
 ) -> WorkloadOutcome {
     let job = progress.job;
     let (mut energy, mut carbon) = (Joules::ZERO, GramsCo2e::ZERO);
-    let mut watts = job.watts;
-    for (pool, from, to) in &progress.runs {
+    let mut full = job.watts();
+    for Run { pool, start, end, pace } in &progress.runs {
         let domain = &setup.tree.get(setup.pools[pool.0].domain).spec;
-        watts = job.watts.plus_permille(domain.overhead_permille);
-        energy += watts.over(*to - *from);
-        let pieces = intensity.into_iter().flat_map(|steps| steps.pieces(*from, *to));
+        let point = job.points.iter().find(|point| point.pace == *pace);
+        let watts = point.map_or(job.watts(), |point| point.watts).plus_permille(domain.overhead_permille);
+        full = job.watts().plus_permille(domain.overhead_permille);
+        energy += watts.over(*end - *start);
+        let pieces = intensity.into_iter().flat_map(|steps| steps.pieces(*start, *end));
         carbon += pieces.map(|(a, b, intensity)| intensity.of(watts.over(b - a))).sum();
     }
+    let name = |pool: PoolId| setup.pools[pool.0].name.clone();
+    let ran = |run: &Run| Ran { pool: name(run.pool), from: run.start, to: run.end, pace: run.pace };
     WorkloadOutcome {
         id: job.id.clone(),
         class: job.class.clone(),
         arrival: job.arrival,
         length: job.length,
         accelerators: job.accelerators,
-        watts,
+        watts: full,
         finish_by: job.finish_by,
-        done: job.length - progress.left.max(Seconds::ZERO),
-        runs: progress.runs.iter().map(|(pool, a, b)| (setup.pools[pool.0].name.clone(), *a, *b)).collect(),
+        done: progress.done(),
+        runs: progress.runs.iter().map(ran).collect(),
         finished: progress.finished,
         carbon,
         energy,

@@ -1,6 +1,6 @@
 //! What a simulated run leaves behind: all that the JSON summary, the CSV trace and the report are made of.
 
-use crate::core::plan::WorkloadId;
+use crate::core::plan::{Pace, WorkloadId};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, Seconds, Watts};
 
@@ -86,14 +86,14 @@ pub struct WorkloadOutcome {
     pub length: Seconds,
     /// Accelerators it holds while it runs.
     pub accelerators: u32,
-    /// Input power while it runs, as its own domain sees it.
+    /// Input power while it runs at full, as its own domain sees it.
     pub watts: Watts,
     /// By when it should have finished.
     pub finish_by: Option<Moment>,
     /// How much of its length is done; what was lost by a stop is not.
     pub done: Seconds,
-    /// Its runs: where, from, until.
-    pub runs: Vec<(String, Moment, Moment)>,
+    /// Its runs, in order of time. One that begins where the last ends is a change of pace, no start.
+    pub runs: Vec<Ran>,
     /// When it finished; none if it did not.
     pub finished: Option<Moment>,
     /// Carbon of its own energy.
@@ -104,9 +104,22 @@ pub struct WorkloadOutcome {
     pub waits: Vec<(&'static str, String, Seconds)>,
 }
 
+/// A time in which a workload ran at one of its points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// The pool.
+    pub pool: String,
+    /// From when.
+    pub from: Moment,
+    /// Until when.
+    pub to: Moment,
+    /// How fast.
+    pub pace: Pace,
+}
+
 impl WorkloadOutcome {
     /// How long it waited in all: from arrival to its end, less the work that is done. Suspensions are waits too, and so
-    /// are runs whose work was lost by a stop. Nothing where it comes after the end of the run.
+    /// are runs whose work was lost by a stop, and what it takes longer since it is slowed. Nothing where it comes after the end of the run.
     #[must_use]
     pub fn waited(&self, end: Moment) -> Seconds {
         (self.finished.unwrap_or(end) - self.arrival - self.done).max(Seconds::ZERO)
@@ -151,7 +164,9 @@ mod tests {
             finish_by: None,
             done: Seconds(2 * 3600),
             // an hour that was lost, a pause of an hour, then all of it
-            runs: vec![("p".to_owned(), hour(0), hour(1)), ("p".to_owned(), hour(2), hour(4))],
+            runs: [(0, 1), (2, 4)]
+                .map(|(from, to)| Ran { pool: "p".to_owned(), from: hour(from), to: hour(to), pace: Pace::FULL })
+                .to_vec(),
             finished: Some(hour(4)),
             carbon: GramsCo2e::ZERO,
             energy: Joules::ZERO,

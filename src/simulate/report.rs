@@ -19,7 +19,7 @@ const STYLE: &str = include_str!("report/style.css");
 /// What the simulator leaves away; said on every report.
 const NOT_MODELLED: [&str; 5] = [
     "Stopping and starting take no time; what a checkpoint costs weighs in the plan and is not run again.",
-    "A workload draws the same from its first second to its last; limits are not changed while it runs.",
+    "Under one limit a workload draws the same all the time, and a new limit holds at once.",
     "Accelerators are counted by pool: which node a workload lands on is not simulated; no two workloads share a host.",
     "Nothing breaks: no failed jobs, nodes, signals or meters.",
     "Carbon is that of the grid's average where the signal says so; marginal and contractual figures differ.",

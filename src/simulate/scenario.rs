@@ -36,7 +36,7 @@ pub struct Scenario {
     pub signals: Signals,
     /// A trace of jobs.
     pub jobs: Option<Jobs>,
-    /// Power curves of one's own, beside those that are built in (`work::PROFILES`), that jobs and workloads may name.
+    /// Power curves of one's own, beside those that are built in, that jobs and workloads may name.
     #[serde(default)]
     pub profiles: Vec<Profile>,
     /// Single workloads.
@@ -53,7 +53,7 @@ pub struct Scenario {
     /// What an hour of waiting of one workload costs, in currency units.
     #[serde(default)]
     pub delay_cost_per_hour: u32,
-    /// `heliotrope` (default) or `run-now`.
+    /// `heliotrope` (default), `run-now`, or one that was published (`core::plan::POLICIES`).
     #[serde(default = "heliotrope")]
     pub policy: String,
 }
@@ -265,7 +265,8 @@ pub struct Jobs {
     /// Fixed power of a unit, one accelerator. Or `profile`.
     #[serde(deserialize_with = "maybe_watts", default)]
     pub watts_per_unit: Option<Watts>,
-    /// The name of a profile, whose draw at its highest limit a unit has.
+    /// The name of a profile: of `profiles`, else one that is built in. A unit has its operating points: full is its fastest, and who
+    /// may wait may be slowed instead.
     pub profile: Option<String>,
     /// How long they may wait.
     pub waits: Waits,
@@ -315,9 +316,10 @@ pub enum StartRule {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Profile {
-    /// Its name: a workload of the file.
+    /// Its name: a workload of the file where this is a sweep.
     pub name: String,
-    /// The file: `Workload,GPU power cap,..,power per GPU`.
+    /// The file, relative to the scenario: a sweep (CSV: `Workload,GPU power cap,..,normalized throughput,power per GPU`) or an
+    /// `AcceleratorProfile` (`.yaml`), such as those that the chart ships.
     pub file: String,
 }
 
@@ -355,7 +357,7 @@ pub struct ScenarioWorkload {
     /// Draw of one accelerator. Or `profile`.
     #[serde(deserialize_with = "maybe_watts", default)]
     pub watts_per_accelerator: Option<Watts>,
-    /// The name of a profile, whose draw at its highest limit an accelerator has.
+    /// The name of a profile, as in `jobs`: an accelerator has its operating points.
     pub profile: Option<String>,
     /// Only in pools of this model.
     pub accelerator: Option<String>,
@@ -447,8 +449,12 @@ fn watts<'de, D: Deserializer<'de>>(from: D) -> Result<Watts, D::Error> {
     parse_watts(&serde_yaml::Value::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
+/// Nothing is said with `null`, so that a file's watts can be taken back on the command line.
 fn maybe_watts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Watts>, D::Error> {
-    watts(from).map(Some)
+    match serde_yaml::Value::deserialize(from)? {
+        serde_yaml::Value::Null => Ok(None),
+        value => parse_watts(&value).map(Some).map_err(serde::de::Error::custom),
+    }
 }
 
 fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Seconds, D::Error> {

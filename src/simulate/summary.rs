@@ -162,6 +162,9 @@ pub fn table(summary: &Summary) -> String {
     row("mean wait, h", &|s| format!("{:.2}", s.mean_wait_hours));
     row("95 % wait less than, h", &|s| format!("{:.2}", s.p95_wait_hours));
     row("suspensions", &|s| s.suspensions.to_string());
+    if columns.iter().any(|column| column.limit_changes > 0) {
+        row("limit changes", &|s| s.limit_changes.to_string());
+    }
     row("peak, W", &|s| s.peak_watts.to_string());
     row("seconds over a cap", &|s| s.seconds_over_cap.to_string());
     if let Some(base) = &summary.baseline {

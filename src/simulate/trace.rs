@@ -16,7 +16,7 @@ pub fn csv(outcome: &Outcome) -> String {
     moments.dedup();
     let mut text = String::from("time,domain,capWatts,drawWatts,carbonGramsPerKwh,running,waiting\r\n");
     for at in moments {
-        let running = |w: &&super::outcome::WorkloadOutcome| w.runs.iter().any(|(_, from, to)| *from <= at && at < *to);
+        let running = |w: &&super::outcome::WorkloadOutcome| w.runs.iter().any(|run| run.from <= at && at < run.to);
         let there = |w: &&super::outcome::WorkloadOutcome| w.arrival <= at && w.finished.is_none_or(|end| at < end);
         let there_now = outcome.workloads.iter().filter(there).count();
         let running_now = outcome.workloads.iter().filter(running).count();

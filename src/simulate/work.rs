@@ -1,6 +1,7 @@
 //! The work of a scenario: jobs of a trace, and single workloads.
 
-use super::scenario::{MOST, Profile, Scenario, StartRule};
+use super::curves::{self, OperatingPoint};
+use super::scenario::{MOST, Scenario, StartRule};
 use crate::core::plan::{Suspension, WorkloadId};
 use crate::units::{Moment, Seconds, Watts};
 use crate::yaml::{Document, YamlError};
@@ -20,8 +21,8 @@ pub struct Job {
     pub believed: Seconds,
     /// Accelerators it holds.
     pub accelerators: u32,
-    /// Draw of its accelerators, without hosts.
-    pub watts: Watts,
+    /// Its operating points, of all its accelerators together; the full one first. Never empty.
+    pub points: Vec<OperatingPoint>,
     /// Only in pools of this model; in any if not said.
     pub model: Option<String>,
     /// Higher goes first.
@@ -32,6 +33,19 @@ pub struct Job {
     pub finish_by: Option<Moment>,
     /// What it may be stopped for.
     pub suspension: Suspension,
+}
+
+impl Job {
+    /// Draw of its accelerators at full, without hosts.
+    #[must_use]
+    pub fn watts(&self) -> Watts {
+        self.points.first().map_or(Watts::ZERO, |point| point.watts)
+    }
+}
+
+/// The points of so many accelerators that work in step.
+fn together(each: &[OperatingPoint], accelerators: u32) -> Vec<OperatingPoint> {
+    each.iter().map(|point| OperatingPoint { watts: point.watts.times(accelerators), ..*point }).collect()
 }
 
 type Read<'a> = dyn Fn(&str, &str) -> Result<String, YamlError> + 'a;
@@ -72,13 +86,13 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
             return wrong("accelerator", &format!("no pool has a `{model}`"));
         }
         let each = match (workload.watts_per_accelerator, &workload.profile) {
-            (Some(watts), None) => watts,
-            (None, Some(name)) => profile_watts(document, &scenario.profiles, name, &field("profile"), read)?,
+            (Some(watts), None) => vec![OperatingPoint::full(watts)],
+            (None, Some(name)) => curves::points(document, &scenario.profiles, name, &field("profile"), read)?,
             _ => return wrong("wattsPerAccelerator", "give either wattsPerAccelerator or profile"),
         };
-        if each.times(accelerators) > MOST {
+        if each[0].watts.times(accelerators) > MOST {
             let named = if workload.profile.is_some() { "profile" } else { "wattsPerAccelerator" };
-            return wrong(named, &format!("{accelerators} accelerators of {each} are more than 10 GW"));
+            return wrong(named, &format!("{accelerators} accelerators of {} are more than 10 GW", each[0].watts));
         }
         let arrival = workload.arrival.unwrap_or(scenario.start);
         let length = Seconds(i64::from(workload.expected_duration_seconds));
@@ -94,7 +108,7 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
             length,
             believed: length,
             accelerators,
-            watts: each.times(accelerators),
+            points: together(&each, accelerators),
             model: workload.accelerator.clone(),
             priority: workload.priority,
             start_by: finish_by.map(|by| by - length),
@@ -111,15 +125,15 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
 fn traced(document: &Document, scenario: &Scenario, read: &Read<'_>) -> Result<Vec<Job>, YamlError> {
     let Some(trace) = &scenario.jobs else { return Ok(Vec::new()) };
     let each = match (trace.watts_per_unit, &trace.profile) {
-        (Some(watts), None) => watts,
-        (None, Some(name)) => profile_watts(document, &scenario.profiles, name, "jobs.profile", read)?,
+        (Some(watts), None) => vec![OperatingPoint::full(watts)],
+        (None, Some(name)) => curves::points(document, &scenario.profiles, name, "jobs.profile", read)?,
         _ => return Err(document.error("jobs.wattsPerUnit", "give either wattsPerUnit or profile")),
     };
     let text = read(&trace.file, "jobs.file")?;
     let rows = gaia(&text, &trace.file).map_err(|what| document.error("jobs.file", what))?;
-    if let Some(units) = rows.iter().map(|row| row.2).max().filter(|units| each.times(*units) > MOST) {
+    if let Some(units) = rows.iter().map(|row| row.2).max().filter(|units| each[0].watts.times(*units) > MOST) {
         let named = if trace.profile.is_some() { "jobs.profile" } else { "jobs.wattsPerUnit" };
-        return Err(document.error(named, format!("a job of {units} units of {each} is more than 10 GW")));
+        return Err(document.error(named, format!("a job of {units} units of {} is more than 10 GW", each[0].watts)));
     }
     let is_short = |length: Seconds| length < trace.waits.short_below;
     let mean = |short: bool| {
@@ -143,7 +157,7 @@ fn traced(document: &Document, scenario: &Scenario, read: &Read<'_>) -> Result<V
             length: *length,
             believed,
             accelerators: *units,
-            watts: each.times(*units),
+            points: together(&each, *units),
             model: None,
             priority: 0,
             start_by: Some(arrival + wait),
@@ -192,53 +206,4 @@ fn gaia(text: &str, file: &str) -> Result<Vec<(Seconds, Seconds, u32)>, String> 
         return Err(format!("{file}:2: the file has no jobs"));
     }
     Ok(rows)
-}
-
-/// Watts that one A100 (limit 400 W) draws at its highest limit under a workload: the profiles that need no file.
-/// Rounded up from the column "power per GPU" of `a100_llm_power_limit_sweep.csv`, emerald-ai-demo-may-2025, Apache-2.0.
-pub(super) const PROFILES: [(&str, Watts); 8] = [
-    ("ft_llama_8b_dolly", Watts(346)),
-    ("ft_llama_8b_p3", Watts(344)),
-    ("infer_llama_8b", Watts(369)),
-    ("infer_llama_8b_32g", Watts(369)),
-    ("infer_llama_8b_48g", Watts(369)),
-    ("pt_mpt_13b_lg", Watts(382)),
-    ("pt_mpt_13b_sm", Watts(377)),
-    ("pt_mpt_7b_fast", Watts(388)),
-];
-
-/// The draw of one accelerator at its highest limit: by a sweep's file (`Workload,GPU power cap,…,power per GPU`) where
-/// `profiles` names one, else as built in.
-fn profile_watts(
-    document: &Document,
-    profiles: &[Profile],
-    name: &str,
-    field: &str,
-    read: &Read<'_>,
-) -> Result<Watts, YamlError> {
-    let Some(i) = profiles.iter().position(|profile| profile.name == name) else {
-        let known = PROFILES.iter().find(|(known, _)| *known == name);
-        return known.map(|(_, watts)| *watts).ok_or_else(|| {
-            let known = PROFILES.map(|(known, _)| known).join(", ");
-            let what = "is neither in the scenario's profiles ({name, file}) nor built in; built in are";
-            document.error(field, format!("`{name}` {what} {known}"))
-        });
-    };
-    let file = &profiles[i].file;
-    let field = format!("profiles[{i}].file");
-    let text = read(file, &field)?;
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let mut draws: Vec<(f64, f64)> = Vec::new();
-    for record in reader.deserialize::<std::collections::BTreeMap<String, String>>() {
-        let record = record.map_err(|error| document.error(&field, format!("{file}: {error}")))?;
-        if record.get("Workload").is_some_and(|workload| workload == name) {
-            let number = |column: &str| record.get(column).and_then(|text| text.parse::<f64>().ok());
-            draws.extend(number("GPU power cap").zip(number("power per GPU")));
-        }
-    }
-    let highest = draws.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    let watts = highest.map(|(_, draw)| draw).filter(|draw| (0.0..1e6).contains(draw) && *draw > 0.0);
-    let watts =
-        watts.ok_or_else(|| document.error(&field, format!("{file}: no row of workload `{name}` has figures")))?;
-    Ok(Watts(watts.ceil() as i64))
 }

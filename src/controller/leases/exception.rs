@@ -27,7 +27,8 @@ pub fn stop(world: &World, leases: &Leases, decided: &mut Cycle) {
     };
     decided.actions.retain(|action| match action {
         Action::Start { pool, .. } => above(*pool).is_none(),
-        Action::Suspend { .. } => true,
+        // in a cluster each workload has one point only: no pace changes there
+        Action::Suspend { .. } | Action::ChangePace { .. } => true,
         // of what is about to be stopped here nobody is asked first
         Action::AskForCheckpoint { id } => {
             let running = world.problem.workload(id).and_then(|workload| workload.running);

@@ -21,7 +21,19 @@ pub enum Action {
         id: WorkloadId,
         /// Where.
         pool: PoolId,
+        /// At which of its points there.
+        pace: Pace,
         /// What it adds there.
+        load: Load,
+    },
+    /// Let a running workload go on at another of its points in its pool: that is no stop. Those that draw less from then on come
+    /// before those that draw more.
+    ChangePace {
+        /// Which.
+        id: WorkloadId,
+        /// At which point from now on.
+        pace: Pace,
+        /// What it adds to its pool then.
         load: Load,
     },
     /// Ask a workload for a checkpoint: it goes on until it has written one, and is stopped then.
@@ -82,13 +94,24 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     let idle = Ledger::idle(problem);
     let domains = problem.tree.iter().map(|(domain, _)| figures(problem, &now, &idle, domain)).collect();
 
-    // 2. Who must stop for a cap. From here on they wait, and their watts are gone after the lead.
+    // 2. Who goes on with fewer watts from now on, as was planned: a cap that falls now may have been planned for so. Then who must
+    //    stop for a cap. From here on they wait, and their watts are gone after the lead.
     //    Who has time to write a checkpoint is asked first, and goes on meanwhile.
+    let mut after = problem.clone();
+    let mut paces: BTreeMap<WorkloadId, Pace> = BTreeMap::new();
+    for workload in &mut after.workloads {
+        let Some((pace, less)) = planned_lower(problem, workload) else { continue };
+        if let (Some((pool, load)), Some(running)) = (workload.running_load(), &mut workload.running) {
+            now.remove(pool, load, problem.now, Moment::FAR_FUTURE);
+            now.add(pool, less, problem.now, Moment::FAR_FUTURE);
+            running.pace = pace;
+            paces.insert(workload.id.clone(), pace);
+        }
+    }
     let mut stopped: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
     let mut asked: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
     let mut asks = Vec::new();
-    let mut after = problem.clone();
-    let Victims { mut stop, ask } = victims(problem, stop_lead);
+    let Victims { mut stop, ask } = victims(&after, stop_lead);
     let mut has_time = |workload: &Workload, then: Reason| match waits_for_checkpoint(problem.now, workload) {
         Some((until, is_new)) => {
             asks.extend(is_new.then(|| Action::AskForCheckpoint { id: workload.id.clone() }));
@@ -139,9 +162,36 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         }
     }
 
-    // 6. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan. Where there is none
+    // 6. Who goes on at another point: those that draw less first, then those for which there is room.
+    let mut changes: Vec<(&Workload, Load, Pace, Load)> = Vec::new();
+    for (workload, entry) in after.workloads.iter().zip(&plan.entries) {
+        let (Some((pool, load)), Some(running), Some(run)) =
+            (workload.running_load(), workload.running, entry.run_at(problem.now))
+        else {
+            continue;
+        };
+        let leaves = stopped.contains_key(&workload.id) || asked.contains_key(&workload.id);
+        if run.pool != pool || run.pace == running.pace || leaves || !stands(&workload.id) {
+            continue;
+        }
+        if let Some(then) = workload.load_at(pool, run.pace) {
+            changes.push((workload, load, run.pace, then));
+        }
+    }
+    changes.sort_by_key(|(workload, load, _, then)| (then.watts > load.watts, workload.id.clone()));
+    for (workload, load, pace, then) in changes {
+        let Some(running) = workload.running else { continue };
+        now.remove(running.pool, load, problem.now, Moment::FAR_FUTURE);
+        let fits = then.watts <= load.watts || now.fits(running.pool, then, problem.now, instant);
+        now.add(running.pool, if fits { then } else { load }, problem.now, Moment::FAR_FUTURE);
+        if fits {
+            paces.insert(workload.id.clone(), pace);
+        }
+    }
+
+    // 7. Who starts: planned to run now, and there is room for it in what draws now, not only in the plan. Where there is none
     // in the pool that it is planned into, another of its choices will do.
-    let mut started: Vec<(WorkloadId, PoolId, Load)> = Vec::new();
+    let mut started: Vec<(WorkloadId, PoolChoice)> = Vec::new();
     let mut held: BTreeMap<WorkloadId, Reason> = BTreeMap::new();
     let mut pools = after.pools.clone();
     let mut ready: Vec<(&Workload, Run)> = after
@@ -161,7 +211,8 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         choices.sort_by_key(|choice| choice.pool != planned.pool);
         // at the point that is planned, and elsewhere at full
         choices.retain(|choice| choice.pace == if choice.pool == planned.pool { planned.pace } else { Pace::FULL });
-        for PoolChoice { pool, load, .. } in choices {
+        for choice in choices {
+            let PoolChoice { pool, load, .. } = choice;
             if !now.fits(pool, load, problem.now, instant) {
                 continue;
             }
@@ -171,14 +222,14 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
                 }
                 None => {
                     now.add(pool, load, problem.now, Moment::FAR_FUTURE);
-                    started.push((workload.id.clone(), pool, load));
+                    started.push((workload.id.clone(), choice));
                     break;
                 }
             }
         }
     }
 
-    // 7. A reason for everyone.
+    // 8. A reason for everyone.
     let mut planned = Ledger::fixed(&after);
     for (workload, entry) in after.workloads.iter().zip(&plan.entries) {
         each_run(workload, entry, problem.now, |pool, load, from, to| planned.add(pool, load, from, to));
@@ -189,7 +240,7 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         .zip(&after.workloads)
         .zip(&plan.entries)
         .map(|((original, workload), entry)| {
-            let start = started.iter().find(|(id, _, _)| *id == workload.id);
+            let start = started.iter().find(|(id, _)| *id == workload.id);
             let ends = stopped.get(&workload.id).or_else(|| asked.get(&workload.id));
             let reason = match (ends, start, original.running) {
                 (Some(reason), _, _) => reason.clone(),
@@ -203,9 +254,38 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
             verdict(&after, workload, entry, reason)
         })
         .collect();
+    let changes = changed(problem, &paces, &stopped);
     let suspensions = stopped.into_iter().map(|(id, reason)| Action::Suspend { id, reason });
-    let starts = started.into_iter().map(|(id, pool, load)| Action::Start { id, pool, load });
-    Cycle { plan, actions: suspensions.chain(asks).chain(starts).collect(), verdicts, domains, refused }
+    let starts =
+        started.into_iter().map(|(id, PoolChoice { pool, pace, load })| Action::Start { id, pool, pace, load });
+    let actions = suspensions.chain(asks).chain(changes).chain(starts).collect();
+    Cycle { plan, actions, verdicts, domains, refused }
+}
+
+/// At which point a running workload was planned to go on from now on, where it draws less there.
+fn planned_lower(problem: &Problem, workload: &Workload) -> Option<(Pace, Load)> {
+    let (pool, load) = workload.running_load()?;
+    let run = problem.previous.as_deref()?.entry(&workload.id)?.run_at(problem.now)?;
+    let then = workload.load_at(pool, run.pace).filter(|_| run.pool == pool)?;
+    (then.watts < load.watts).then_some((run.pace, then))
+}
+
+/// The changes of pace of those that go on, the ones to fewer watts first.
+fn changed(
+    problem: &Problem,
+    paces: &BTreeMap<WorkloadId, Pace>,
+    stopped: &BTreeMap<WorkloadId, Reason>,
+) -> Vec<Action> {
+    let each = paces.iter().filter_map(|(id, pace)| {
+        let workload = problem.workload(id).filter(|_| !stopped.contains_key(id))?;
+        let (pool, load) = workload.running_load()?;
+        let then = workload.load_at(pool, *pace)?;
+        let differs = workload.running.is_some_and(|running| running.pace != *pace);
+        differs.then(|| (then.watts > load.watts, Action::ChangePace { id: id.clone(), pace: *pace, load: then }))
+    });
+    let mut each: Vec<(bool, Action)> = each.collect();
+    each.sort_by_key(|(rises, _)| *rises);
+    each.into_iter().map(|(_, action)| action).collect()
 }
 
 /// Until when a workload that is to stop is waited for, so that it writes a checkpoint, and whether it is yet to be asked; none
@@ -343,7 +423,12 @@ fn saving(problem: &Problem, workload: &Workload, entry: &Entry) -> u32 {
     let Some(pool) = entry.runs.first().map(|run| run.pool) else { return 0 };
     let price = &problem.supply(pool).price;
     let at_once = price.integral(problem.now, problem.now + workload.remaining);
-    let planned: i128 = entry.runs.iter().map(|run| price.integral(run.start.max(problem.now), run.end)).sum();
+    let full = workload.load_in(pool).map_or(1, |load| load.watts.0.max(1));
+    let planned = entry.runs.iter().map(|run| {
+        let watts = workload.load_at(run.pool, run.pace).map_or(full, |load| load.watts.0.max(1));
+        price.integral(run.start.max(problem.now), run.end) * i128::from(watts) / i128::from(full)
+    });
+    let planned: i128 = planned.sum();
     if at_once <= 0 {
         return 0;
     }
@@ -352,8 +437,13 @@ fn saving(problem: &Problem, workload: &Workload, entry: &Entry) -> u32 {
 
 fn verdict(problem: &Problem, workload: &Workload, entry: &Entry, reason: Reason) -> Verdict {
     let pool = workload.running.map(|running| running.pool).or_else(|| entry.runs.first().map(|run| run.pool));
+    let run = entry.run_at(problem.now).or_else(|| entry.runs.first().copied());
+    let pace = run.map_or(Pace::FULL, |run| run.pace);
     let watts = pool
-        .and_then(|pool| Some(problem.seen_in_domain(pool, workload.load_in(pool)?)))
+        .and_then(|pool| {
+            let load = workload.load_at(pool, pace).or_else(|| workload.load_in(pool))?;
+            Some(problem.seen_in_domain(pool, load))
+        })
         .or_else(|| workload.choices.iter().map(|choice| problem.seen_in_domain(choice.pool, choice.load)).min());
     Verdict {
         id: workload.id.clone(),

@@ -147,7 +147,8 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
         let each = paces()
             .zip(&runs)
             .map(|(pace, (_, from, to))| i128::from(pace.per_million()) * i128::from((*to - *from).0));
-        let whole = i64::try_from(each.sum::<i128>().div_euclid(1_000_000)).unwrap_or(i64::MAX);
+        let done = each.sum::<i128>() + i128::from(workload.ahead);
+        let whole = i64::try_from(done.div_euclid(1_000_000)).unwrap_or(i64::MAX);
         if whole != workload.remaining.0 {
             notes.push(Note::OtherWork { id: id(), planned: Seconds(whole), remaining: workload.remaining });
         }

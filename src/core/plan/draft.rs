@@ -2,6 +2,7 @@
 
 use super::ledger::Ledger;
 use super::place::{self, COST_UNITS, Placement};
+use super::points::without_surplus;
 use super::{Entry, Load, PoolId, PowerPlan, Problem, Run, Why, Workload};
 use crate::units::{Moment, Money, Seconds};
 
@@ -111,7 +112,12 @@ impl<'a> Draft<'a> {
         })
     }
 
-    pub(super) fn put(&mut self, i: usize, placement: Placement, why: Why) {
+    pub(super) fn put(&mut self, i: usize, mut placement: Placement, why: Why) {
+        let workload = self.workload(i);
+        if workload.ahead > 0 {
+            without_surplus(&mut placement.runs, workload.work());
+            placement = place::priced(self.problem, workload, placement.runs);
+        }
         self.placed[i] = Some((placement, why));
         self.count(i, Ledger::add);
     }

@@ -149,6 +149,7 @@ pub(super) fn previous_runs(problem: &Problem, workload: &Workload) -> Option<(V
     let work: i128 = runs.iter().map(Run::work).sum();
     let stays = workload.running.is_none_or(|running| runs.iter().all(|run| run.pool == running.pool));
     let first: Moment = runs.first()?.start;
-    let is_all = work.div_euclid(Pace::FULL.work(Seconds(1))) == i128::from(workload.remaining.0);
+    let second = Pace::FULL.work(Seconds(1));
+    let is_all = (work + i128::from(workload.ahead)).div_euclid(second) == i128::from(workload.remaining.0);
     (is_all && stays && first >= problem.now).then_some((runs, entry.why))
 }

@@ -11,7 +11,7 @@
 //! ```
 //! A second may be run at one point and the next at another: that is no stop, and costs nothing.
 
-use super::{Load, PoolChoice, PoolId};
+use super::{Load, PoolChoice, PoolId, Run};
 use crate::core::profile::concave;
 use crate::units::{Seconds, Watts};
 use serde::Serialize;
@@ -65,6 +65,23 @@ impl Pace {
 pub(super) fn seconds_for(work: i128, each: i128) -> Seconds {
     let each = each.max(1);
     Seconds(i64::try_from((work + each - 1).div_euclid(each)).unwrap_or(i64::MAX / 4))
+}
+
+/// Leaves away the last seconds that runs do not need to hold so much work: who looks for a place counts in whole seconds, and of the
+/// first one a part may be done already.
+pub(super) fn without_surplus(runs: &mut Vec<Run>, work: i128) {
+    let mut surplus = runs.iter().map(Run::work).sum::<i128>() - work;
+    while let Some(last) = runs.last_mut() {
+        let pace = i128::from(last.pace.0);
+        let most = (last.end - last.start).0;
+        let less = i64::try_from((surplus / pace).max(0)).unwrap_or(i64::MAX).min(most);
+        if less < most {
+            last.end = last.end - Seconds(less);
+            return;
+        }
+        surplus -= last.work();
+        runs.pop();
+    }
 }
 
 /// A point that no plan gains by.

@@ -1,7 +1,7 @@
 //! What all policies share, and the simplest of them.
 
 use super::draft::Draft;
-use super::{Heliotrope, PowerPlan, Problem, Published, Why};
+use super::{Heliotrope, PowerPlan, Problem, Published, Slowing, Why};
 
 /// A way to plan. Pure: the same problem gives the same plan, byte for byte.
 pub trait Policy: Send + Sync {
@@ -37,7 +37,7 @@ impl Policy for RunNow {
 }
 
 /// The names that [`by_name`] knows.
-pub const POLICIES: [&str; 9] = [
+pub const POLICIES: [&str; 13] = [
     "heliotrope",
     "run-now",
     "lowest-slot",
@@ -47,6 +47,10 @@ pub const POLICIES: [&str; 9] = [
     "wait-awhile",
     "suspend-resume",
     "price-threshold",
+    "carbon-scaler",
+    "uniform-cap",
+    "dvfs-fair",
+    "two-threshold",
 ];
 
 /// The policy of a name.
@@ -56,8 +60,10 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy>> {
         "heliotrope" => Some(Box::new(Heliotrope)),
         "run-now" => Some(Box::new(RunNow)),
         _ => {
-            let published = Published::ALL.into_iter().find(|published| published.name() == name)?;
-            Some(Box::new(published))
+            let published = Published::ALL.into_iter().find(|published| published.name() == name);
+            let slowing = || Slowing::ALL.into_iter().find(|slowing| slowing.name() == name);
+            let found = published.map(|published| Box::new(published) as Box<dyn Policy>);
+            found.or_else(|| Some(Box::new(slowing()?)))
         }
     }
 }

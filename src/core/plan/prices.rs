@@ -8,6 +8,7 @@
 use super::alone::Taken;
 use super::ledger::Ledger;
 use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
+use super::points::seconds_for;
 use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Money, Seconds};
@@ -194,7 +195,7 @@ impl<'a> Market<'a> {
         for workload in &problem.workloads {
             if let Some((pool, load)) = goes_on(workload) {
                 let pace = workload.running.map_or(Pace::FULL, |running| running.pace);
-                let until = problem.now + pace.takes(workload.remaining);
+                let until = problem.now + seconds_for(workload.work(), i128::from(pace.per_million()));
                 anyway.push((pool, load, until));
                 let price = problem.supply(pool).price.integral(problem.now, until);
                 cost += price as f64 * root_watts(problem, pool, load) as f64;
@@ -379,7 +380,7 @@ fn offer(problem: &Problem, of: usize, edges: &[Moment]) -> Offer {
         watts: watts_at_least(problem, choice.pool, choice.load),
         accelerators: f64::from(choice.load.accelerators),
         pace: choice.pace.part(),
-        length: choice.pace.takes(workload.remaining).0 as f64,
+        length: seconds_for(workload.work(), i128::from(choice.pace.per_million())).0 as f64,
     };
     // who is never delayed is never slowed
     let points = |points: &[PoolChoice]| {
@@ -388,7 +389,7 @@ fn offer(problem: &Problem, of: usize, edges: &[Moment]) -> Offer {
     };
     let here = pools(workload).filter(|points| points.iter().all(|point| is_open(workload, point)));
     let ways: Vec<Vec<Way>> = here.map(points).collect();
-    let length = workload.remaining.0 as f64;
+    let length = workload.work() as f64 / Pace::FULL.work(Seconds(1)) as f64;
     let longest = ways.iter().flatten().map(|way| way.length).fold(length, f64::max);
     let beyond = by.is_none().then_some(longest);
     let ends = (has(first), has(end.saturating_sub(1)));

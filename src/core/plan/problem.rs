@@ -121,6 +121,9 @@ pub struct Workload {
     /// How long it still runs at full width and power, as far as is known. Always positive. At another point it takes longer
     /// ([`Pace::takes`]).
     pub remaining: Seconds,
+    /// How much of the first of these seconds is done already, in millionths: work that ran slowly does not end with a whole
+    /// second. Nothing for what only ran at full.
+    pub ahead: u32,
     /// Where it may run and what it adds there. Those of one pool are its operating points there: they stand together, the first
     /// is the full one, and each has its own pace. Empty: nowhere, and `decide` says so.
     pub choices: Vec<PoolChoice>,
@@ -400,6 +403,12 @@ impl Problem {
 }
 
 impl Workload {
+    /// What is left of its work, in millionths of the work of a second at full.
+    #[must_use]
+    pub fn work(&self) -> i128 {
+        Pace::FULL.work(self.remaining) - i128::from(self.ahead)
+    }
+
     /// What it adds to a pool at full; none where it may not run there.
     #[must_use]
     pub fn load_in(&self, pool: PoolId) -> Option<Load> {

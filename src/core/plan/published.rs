@@ -1,10 +1,15 @@
 //! Policies of others, rebuilt from their papers, so that ours can be held against them on the same jobs, signals and caps.
 //!
 //! Each decides when a workload comes, and stays with that. None of them knows a cap: where what it chose does not fit, it queues
-//! from the start that it chose, in order of arrival.
+//! from the start that it chose, in order of arrival. Those of [`Slowing`] are the others: they keep caps by slowing what runs.
 //!
 //! What `heliotrope compare` and the evaluation report of them is checked against the published table of their authors' own
 //! programs (`tests/published.rs`).
+
+mod scaler;
+mod slowing;
+
+pub use slowing::Slowing;
 
 use super::draft::Draft;
 use super::place::{self, Placement, Room};
@@ -40,6 +45,11 @@ pub enum Published {
     /// case. Lorenz, Panagiotou, Steger, *Optimal Algorithms for k-Search with Application in Option Pricing*, Algorithmica 55(2), 2009, used
     /// for carbon by Lechowicz et al., *The Online Pause and Resume Problem*, Proc. ACM Meas. Anal. Comput. Syst. 7(3), 2023.
     PriceThreshold,
+    /// Chooses for each hour how fast it works there, or not at all, the most work for its carbon first, knowing its length and its
+    /// curve. Hanafy et al., *CarbonScaler*, Proc. ACM Meas. Anal. Comput. Syst. 7(3), 2023. There the steps are servers of an elastic
+    /// job, here the operating points of accelerators, whose number stays the same. It is told its curve; measuring it, and planning
+    /// anew where a forecast or the curve was wrong, is left away.
+    CarbonScaler,
 }
 
 /// Starts are tried at whole hours from the arrival, as GAIA does.
@@ -63,6 +73,7 @@ impl Policy for Published {
             Self::WaitAwhile => "wait-awhile",
             Self::SuspendResume => "suspend-resume",
             Self::PriceThreshold => "price-threshold",
+            Self::CarbonScaler => "carbon-scaler",
         }
     }
 
@@ -86,10 +97,8 @@ impl Policy for Published {
         // 2. What is new chooses, and queues where that does not fit.
         for i in waiting {
             let workload = draft.workload(i);
-            // all of them know one point only: full
-            let choices = place::pools(workload).filter_map(|points| points.first());
-            let choices = choices.filter(|choice| place::is_open(workload, choice));
-            let placed = choices.filter_map(|choice| self.place(problem, &draft.ledger, workload, *choice));
+            let pools = place::pools(workload).filter(|points| place::is_open(workload, &points[0]));
+            let placed = pools.filter_map(|points| self.place(problem, &draft.ledger, workload, points));
             if let Some(placement) = placed.min_by_key(|placement| (placement.finish(), placement.cost)) {
                 draft.put(i, placement, Why::Cheapest);
             }
@@ -100,7 +109,7 @@ impl Policy for Published {
 
 impl Published {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LowestSlot,
         Self::LowestWindow,
         Self::CarbonTime,
@@ -108,27 +117,48 @@ impl Published {
         Self::WaitAwhile,
         Self::SuspendResume,
         Self::PriceThreshold,
+        Self::CarbonScaler,
     ];
 
     /// Does it stop what runs, to go on later?
     fn breaks(self) -> bool {
         match self {
             Self::LowestSlot | Self::LowestWindow | Self::CarbonTime => false,
-            Self::Ecovisor | Self::WaitAwhile | Self::SuspendResume | Self::PriceThreshold => true,
+            Self::Ecovisor | Self::WaitAwhile | Self::SuspendResume | Self::PriceThreshold | Self::CarbonScaler => true,
         }
     }
 
-    fn place(self, problem: &Problem, room: &impl Room, workload: &Workload, choice: PoolChoice) -> Option<Placement> {
-        let spans = self.choose(problem, workload, &problem.supply(choice.pool).price);
-        let chosen: Vec<Run> = spans.into_iter().map(|(start, end)| Run::full(choice.pool, start, end)).collect();
-        let first = chosen.first()?.start;
-        let runs = if chosen.iter().all(|run| room.fits(choice, run.start, run.end)) {
-            chosen
-        } else if chosen.len() > 1 {
-            place::early_pieces(problem, room, workload, choice, first)?
-        } else {
-            vec![place::whole_run(room, workload, choice, first)?]
+    /// As it chooses where that fits, else at full from the start that it chose, as soon as there is room.
+    fn place(
+        self,
+        problem: &Problem,
+        room: &impl Room,
+        workload: &Workload,
+        points: &[PoolChoice],
+    ) -> Option<Placement> {
+        let pool = points.first()?.pool;
+        let chosen: Vec<Run> = match self {
+            Self::CarbonScaler => scaler::choose(problem, workload, points),
+            _ => {
+                let spans = self.choose(problem, workload, &problem.supply(pool).price);
+                spans.into_iter().map(|(start, end)| Run::full(pool, start, end)).collect()
+            }
         };
+        let first = chosen.first()?.start;
+        let fits = |run: &Run| {
+            let point = points.iter().find(|point| point.pace == run.pace);
+            point.is_some_and(|point| room.fits(*point, run.start, run.end))
+        };
+        let queued = |choice: &PoolChoice| {
+            if chosen.len() > 1 {
+                place::early_pieces(problem, room, workload, *choice, first)
+            } else {
+                Some(vec![place::whole_run(room, workload, *choice, first)?])
+            }
+        };
+        // slower only where it is never done at full, and may be slowed
+        let few = if self == Self::CarbonScaler && workload.finish_by.is_some() { points.len() } else { 1 };
+        let runs = if chosen.iter().all(fits) { chosen } else { points.iter().take(few).find_map(queued)? };
         Some(place::priced(problem, workload, runs))
     }
 
@@ -158,6 +188,7 @@ impl Published {
                 }
                 whole(best.0)
             }
+            Self::CarbonScaler => whole(now), // it chooses points too: `scaler`
             _ if !workload.is_divisible() => whole(now),
             Self::WaitAwhile => cheapest_seconds(price, now, length, wait),
             Self::PriceThreshold => {

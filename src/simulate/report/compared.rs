@@ -1,6 +1,7 @@
 //! Several policies as one page: what each saves against what its users wait, and a table.
 
 use crate::simulate::compare::{Compared, Comparison};
+use crate::simulate::outcome::Outcome;
 use maud::{Markup, html};
 
 const WIDTH: f64 = 1120.0;
@@ -12,9 +13,11 @@ const BOTTOM: f64 = HEIGHT - 44.0;
 /// What a label takes from top to bottom: nearer ones are moved apart.
 const LABEL: f64 = 14.0;
 
-/// The page. `site`: what was simulated, for its title.
+/// The page. `runs`: what each policy did, in the comparison's order.
 #[must_use]
-pub fn page(comparison: &Comparison, site: &str) -> String {
+pub fn page(comparison: &Comparison, runs: &[Outcome]) -> String {
+    let site = runs.first().and_then(|run| run.domains.first()).map_or("site", |domain| domain.name.as_str());
+    let to = super::shown_until(runs);
     super::page(
         &format!("policies on {site}"),
         &html! {
@@ -30,6 +33,12 @@ pub fn page(comparison: &Comparison, site: &str) -> String {
             p.note {
                 "Of the bound: what is saved of what any policy could save that keeps all deadlines and knows no cap. "
                 "No policy reaches it under a cap that binds."
+            }
+            h2 { "Draw against the cap" }
+            p.note { "Of " (site) ", each policy for itself. Red: the cap." }
+            @for run in runs {
+                h3 { (run.policy) }
+                (super::draw_chart(run, None, 0, to))
             }
         },
     )
@@ -106,18 +115,26 @@ fn labelled<'a>(
         let above = points[..i].iter().filter(|other| near(other)).map(|other| other.2).fold(f64::MIN, f64::max);
         points[i].2 = points[i].2.max(above + LABEL);
     }
+    // and what would lie below the picture is moved up again
+    for i in (0..points.len()).rev() {
+        let near = |other: &(&Compared, (f64, f64), f64)| (other.1.0 - points[i].1.0).abs() < 110.0;
+        let below = points[i + 1..].iter().filter(|other| near(other)).map(|other| other.2).fold(f64::MAX, f64::min);
+        points[i].2 = points[i].2.min(below - LABEL).min(BOTTOM - 4.0);
+    }
     points
 }
 
 fn table(comparison: &Comparison) -> Markup {
-    let is_priced = comparison.is_priced();
+    let (is_priced, changes_limits) = (comparison.is_priced(), comparison.changes_limits());
     let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
     html! {
         table {
             tr {
                 th { "policy" } th { "carbon, kg" } th { "saved, %" } th { "of the bound, %" } th { "energy, kWh" }
                 @if is_priced { th { "cost" } }
-                th { "mean wait, h" } th { "95 %, h" } th { "late" } th { "work, %" } th { "stops" } th { "peak, kW" } th { "s over a cap" }
+                th { "mean wait, h" } th { "95 %, h" } th { "late" } th { "work, %" } th { "stops" }
+                @if changes_limits { th { "limit changes" } }
+                th { "peak, kW" } th { "s over a cap" }
             }
             @for one in &comparison.results {
                 @let figures = &one.summary;
@@ -127,6 +144,7 @@ fn table(comparison: &Comparison) -> Markup {
                     @if is_priced { td { (format!("{:.2}", figures.cost)) } }
                     td { (format!("{:.2}", figures.mean_wait_hours)) } td { (format!("{:.2}", figures.p95_wait_hours)) }
                     td { (figures.deadline_misses) } td { (format!("{:.1}", figures.work_percent)) } td { (figures.suspensions) }
+                    @if changes_limits { td { (figures.limit_changes) } }
                     td { (format!("{:.1}", figures.peak_watts as f64 / 1000.0)) } td { (figures.seconds_over_cap) }
                 }
             }
@@ -134,7 +152,9 @@ fn table(comparison: &Comparison) -> Markup {
                 tr {
                     td { "bound without caps" } td { (format!("{:.1}", bound.carbon_kg)) } td {} td {} td {}
                     @if is_priced { td { (format!("{:.2}", bound.cost)) } }
-                    td {} td {} td {} td {} td {} td {} td {}
+                    td {} td {} td {} td {} td {}
+                    @if changes_limits { td {} }
+                    td {} td {}
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! When each workload ran, packed into as few lanes as it takes.
 
 use super::chart::{LEFT, WIDTH, time_axis, x};
-use crate::simulate::outcome::{Outcome, WorkloadOutcome};
+use crate::simulate::outcome::{Outcome, Ran, WorkloadOutcome};
 use crate::units::Moment;
 use maud::{Markup, html};
 
@@ -40,6 +40,11 @@ fn lanes(run: &Outcome, named: bool) -> (Vec<usize>, usize) {
     (lanes, free.len())
 }
 
+/// How pale a run at less than full is drawn.
+fn paler(run: &Ran) -> Option<String> {
+    (!run.pace.is_full()).then(|| format!("{:.2}", 0.75 * run.pace.part()))
+}
+
 /// All workloads from the start of the run to `to`.
 pub(super) fn gantt(run: &Outcome, to: Moment) -> Markup {
     let named = run.workloads.len() <= NAMED;
@@ -62,6 +67,9 @@ pub(super) fn gantt(run: &Outcome, to: Moment) -> Markup {
                 span { i style=(format!("background:var(--c{})", i % COLOURS)) {} (class) }
             }
             span { "Thin lines: waiting." }
+            @if run.workloads.iter().flat_map(|workload| &workload.runs).any(|run| !run.pace.is_full()) {
+                span { "Paler: slowed." }
+            }
         }
         svg viewBox=(format!("0 0 {WIDTH} {}", bottom + 22)) role="img" aria-label="When each workload ran" {
             (time_axis(run.start, to, top, bottom))
@@ -69,10 +77,11 @@ pub(super) fn gantt(run: &Outcome, to: Moment) -> Markup {
                 @let middle = format!("{:.1}", y(*lane) + pitch / 2.0);
                 line.wait x1=(format!("{:.1}", place(workload.arrival)))
                     x2=(format!("{:.1}", place(workload.finished.unwrap_or(run.end)))) y1=(middle) y2=(middle) {}
-                @for (_, from, to) in &workload.runs {
-                    @let (a, b) = (place(*from), place(*to));
+                @for run in &workload.runs {
+                    @let (a, b) = (place(run.from), place(run.to));
                     rect class=(format!("k{}", colour(workload))) x=(format!("{a:.1}")) y=(format!("{:.1}", y(*lane) + pitch * 0.12))
-                        width=(format!("{:.1}", (b - a).max(0.6))) height=(format!("{:.1}", pitch * 0.76)) {
+                        width=(format!("{:.1}", (b - a).max(0.6))) height=(format!("{:.1}", pitch * 0.76))
+                        fill-opacity=[paler(run)] {
                         title { (title(workload)) }
                     }
                 }
