@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod asked;
 #[path = "../common/mod.rs"]
 mod common;
 mod ladder;
