@@ -155,13 +155,14 @@ impl Fetcher {
         let (question, at) = question(request, secret.as_ref())?;
         let asked = tokio::time::timeout(self.limits.time, self.answer(question, &at, request.kind, now)).await;
         let answer = asked.unwrap_or(Err(FetchError::TimedOut { at, within: self.limits.time }));
-        answer.map_err(|error| match (error, &secret) {
-            // a server may say the token that it was given
-            (FetchError::Status { at, status, body }, Some(secret)) => {
-                FetchError::Status { at, status, body: secret.hidden_in(&body) }
+        // a server may say the token that it was given, also in what looks like an answer
+        match (answer, &secret) {
+            (Ok(body), Some(secret)) => Ok(secret.hidden_in(body)),
+            (Err(FetchError::Status { at, status, body }), Some(secret)) => {
+                Err(FetchError::Status { at, status, body: secret.hidden_in(body) })
             }
-            (error, _) => error,
-        })
+            (answer, _) => answer,
+        }
     }
 
     async fn answer(

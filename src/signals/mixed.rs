@@ -4,10 +4,13 @@ use crate::core::signal::{Answer, BadNumber, Basis, Decimal, Factors, Fuel, Raw,
 use crate::units::{Moment, Seconds, Watts};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A fuel, the number of its series, and its output.
+type Output = (Fuel, u32, Result<Watts, BadNumber>);
+
 /// Output of each fuel at each time.
 #[derive(Debug, Default)]
 pub(super) struct Mixes {
-    at: BTreeMap<(Moment, Seconds), Vec<(Fuel, u32, Result<Watts, BadNumber>)>>,
+    at: BTreeMap<(Moment, Seconds), Vec<Output>>,
     /// Which series there are: a fuel may have more than one.
     series: BTreeSet<(Fuel, u32)>,
 }

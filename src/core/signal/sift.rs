@@ -207,10 +207,10 @@ fn plausible(value: i64, answer: &Answer, wanted: &Wanted<'_>) -> Result<i64, Re
             if is_average && value < LEAST_CARBON && !is_nothing {
                 return off(format!("{grams} g/kWh on average is below 1"));
             }
-            if let Some(typical) = wanted.typical.filter(|typical| is_average && *typical > 0 && value > 0) {
-                if value > typical.saturating_mul(ANOTHER_UNIT) || value.saturating_mul(ANOTHER_UNIT) < typical {
-                    return off(format!("{grams} g/kWh, where {} are usual", typical as f64 / 1000.0));
-                }
+            if let Some(typical) = wanted.typical.filter(|typical| is_average && *typical > 0 && value > 0)
+                && (value > typical.saturating_mul(ANOTHER_UNIT) || value.saturating_mul(ANOTHER_UNIT) < typical)
+            {
+                return off(format!("{grams} g/kWh, where {} are usual", typical as f64 / 1000.0));
             }
         }
         What::Price => {
