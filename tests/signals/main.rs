@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 mod asked;
+mod command;
 #[path = "../common/mod.rs"]
 mod common;
 mod ladder;
