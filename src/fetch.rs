@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 10 s, and 8 MiB: a year of hours as XML has 2.
+    /// 10 s, and 8 MiB: three days of quarters of an hour of twenty types of plants are half of one as XML.
     fn default() -> Self {
         Self { time: Duration::from_secs(10), bytes: 8 << 20 }
     }

@@ -137,7 +137,8 @@ impl Signals {
             What::CarbonIntensity => signal.spec.static_grams_per_kwh.map(|grams| i64::from(grams) * 1000),
             What::Price => signal.spec.static_price_per_mwh.map(|price| i64::from(price) * 1_000_000),
         };
-        let rules = Rules { max_age: Seconds(i64::from(signal.spec.max_age_seconds)), fixed };
+        let may_jump = signal.spec.what == What::Price;
+        let rules = Rules { max_age: Seconds(i64::from(signal.spec.max_age_seconds)), fixed, may_jump };
         let in_force = self.last.get(&name).cloned().map(|mut known| {
             if !is_given {
                 known.source = format!("last known, {}", known.source);

@@ -26,7 +26,7 @@ fn series(first: i64, values: &[i64]) -> Arc<Series> {
     })
 }
 
-const RULES: Rules = Rules { max_age: Seconds(2 * HOUR), fixed: Some(436_000) };
+const RULES: Rules = Rules { max_age: Seconds(2 * HOUR), fixed: Some(436_000), may_jump: false };
 
 /// A week's shape: clean at noon, cleaner on Sunday.
 fn usual(at: i64) -> i64 {
@@ -112,6 +112,32 @@ fn a_green_value_that_has_ended_is_not_green() {
     let ended = memory.stand(RULES, hour(103));
     assert_eq!((ended.rung, at(&ended, 103)), (Rung::LastKnown, 600_000));
     assert_eq!(memory.stand(RULES, hour(105)).rung, Rung::Static);
+}
+
+#[test]
+fn a_value_that_flips_from_answer_to_answer_counts_as_the_highest() {
+    let told = |values: &[i64]| {
+        let mut memory = Memory::default();
+        for (n, value) in (0..).zip(values) {
+            let heard = hour(100) + Seconds(60 * n);
+            memory.take(series(100, &[*value, 90_000]), heard, heard);
+            // the same answer, looked at again
+            memory.take(series(100, &[*value, 90_000]), heard, heard + Seconds(5));
+        }
+        memory
+    };
+    let now = hour(100) + Seconds(900);
+    let forged = [400_000, 50_000, 400_000, 50_000, 390_000, 50_000];
+    let standing = told(&forged).stand(RULES, now);
+    assert_eq!((standing.rung, at(&standing, 100), at(&standing, 101)), (Rung::LastKnown, 400_000, 400_000));
+    assert!(standing.why.starts_with("it jumps to and fro"), "{}", standing.why);
+    // a price may
+    assert_eq!(told(&forged).stand(Rules { may_jump: true, ..RULES }, now).rung, Rung::Live);
+    // it has settled
+    let settled = [&forged[..], &[50_000, 52_000, 51_000, 52_000, 50_000]].concat();
+    assert_eq!(told(&settled).stand(RULES, now).rung, Rung::Live);
+    // a revision or two are no flips
+    assert_eq!(told(&[400_000, 150_000, 400_000, 150_000]).stand(RULES, now).rung, Rung::Live);
 }
 
 proptest! {

@@ -11,7 +11,7 @@
 //! a signal says what a kWh costs, and nothing of how many there may be.
 
 use super::series::Series;
-use super::sift::longest_run;
+use super::sift::{ends_in_flips, longest_run};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 use std::collections::BTreeMap;
@@ -66,6 +66,8 @@ pub struct Rules {
     pub max_age: Seconds,
     /// What counts where nothing else does.
     pub fixed: Option<i64>,
+    /// May it jump to and fro from one answer to the next? Prices of five minutes do, the carbon of a grid does not.
+    pub may_jump: bool,
 }
 
 /// Where a signal stands now.
@@ -89,7 +91,12 @@ pub struct Memory {
     answers: bool,
     /// The mean of each whole hour that was, by its number since 1970.
     hours: BTreeMap<i64, i64>,
+    /// What the last answers said of their own present.
+    presents: Vec<i64>,
 }
+
+/// Presents that are kept: as many as are looked at.
+const PRESENTS: usize = 8;
 
 #[derive(Debug, Clone)]
 struct Last {
@@ -100,11 +107,16 @@ struct Last {
 impl Memory {
     /// A provider says this; `heard` is when it was first heard.
     pub fn take(&mut self, series: Arc<Series>, heard: Moment, now: Moment) {
+        let before = self.last.as_ref().map(|last| last.heard);
         // what was said before of hours that are over by now, and then what is said of them today
         if let Some(before) = self.last.take() {
             self.absorb(&before.series, now);
         }
         self.absorb(&series, now);
+        if before.is_none_or(|before| before != heard) && series.from <= now && now < series.until {
+            self.presents.push(series.steps.at(now));
+            self.presents.drain(..self.presents.len().saturating_sub(PRESENTS));
+        }
         let this = now.0.div_euclid(3600);
         self.hours = self.hours.split_off(&(this - KEPT));
         (self.last, self.answers) = (Some(Last { series, heard }), true);
@@ -153,7 +165,14 @@ impl Memory {
             && series.from <= now
             && now < series.until + rules.max_age
         {
-            let steps = Some(self.ahead(series, now));
+            let steps = self.ahead(series, now);
+            if !rules.may_jump && ends_in_flips(&self.presents) {
+                let highest = self.presents.iter().copied().max().unwrap_or(0);
+                let why =
+                    "it jumps to and fro from one answer to the next: the highest of the last ones counts".to_owned();
+                return standing(Rung::LastKnown, why, Some(steps.map(|value| value.max(highest))));
+            }
+            let steps = Some(steps);
             return if now >= series.until {
                 let why = format!(
                     "its last value ended at {}: until then as it was, since then as the highest of the last day",

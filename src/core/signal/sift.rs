@@ -252,21 +252,29 @@ fn without_overlap(readings: Vec<Reading>, refused: &mut Refused) -> Vec<Reading
     kept
 }
 
+/// Up or down by half at least; else zero.
+fn swing(from: i64, to: i64) -> i64 {
+    if from.min(to).saturating_mul(2) > from.max(to) { 0 } else { (to - from).signum() }
+}
+
+/// Do moves that follow each other go to and fro?
+fn flips(moves: &[i64]) -> bool {
+    moves.windows(2).filter(|pair| pair[0] * pair[1] < 0).count() >= FLIPS - 1
+}
+
+/// Do the last values go to and fro, as no grid does?
+pub(super) fn ends_in_flips(values: &[i64]) -> bool {
+    let last = &values[values.len().saturating_sub(MOVES + 1)..];
+    flips(&last.windows(2).map(|pair| swing(pair[0], pair[1])).collect::<Vec<_>>())
+}
+
 /// Refuses values among which it goes to and fro.
 fn flip_flops(readings: &mut Vec<Reading>, refused: &mut Refused) {
-    // up or down by half at least
-    let moves: Vec<i64> = readings
-        .windows(2)
-        .map(|pair| {
-            let (low, high) = (pair[0].value.min(pair[1].value), pair[0].value.max(pair[1].value));
-            if low.saturating_mul(2) > high { 0 } else { (pair[1].value - pair[0].value).signum() }
-        })
-        .collect();
+    let moves: Vec<i64> = readings.windows(2).map(|pair| swing(pair[0].value, pair[1].value)).collect();
     let mut bad = vec![false; readings.len()];
     for first in 0..moves.len() {
         let window = &moves[first..moves.len().min(first + MOVES)];
-        let turns = window.windows(2).filter(|pair| pair[0] * pair[1] < 0).count();
-        if turns >= FLIPS - 1 {
+        if flips(window) {
             bad[first..=first + window.len()].iter_mut().for_each(|bad| *bad = true);
         }
     }
