@@ -26,7 +26,8 @@ pub use curtailment_event::{
     CurtailmentPhase, CurtailmentTarget, Measure, Verdict,
 };
 pub use grid_signal::{
-    Basis, ConfigMapSource, FileSource, GridSignal, GridSignalSpec, GridSignalStatus, Provider, SignalFormat, What,
+    Basis, ConfigMapSource, FileSource, GridSignal, GridSignalSpec, GridSignalStatus, JsonPlaces, Provider,
+    RefusedValues, Server, ServerKind, SignalFormat, What,
 };
 pub use llm_workload::{
     Checkpoint, CheckpointAsk, Flexibility, LLMWorkload, LLMWorkloadSpec, LLMWorkloadStatus, Phase, Replicas,

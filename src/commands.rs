@@ -12,6 +12,7 @@ pub mod doctor;
 mod logs;
 mod output;
 mod plan;
+mod signals;
 mod simulate;
 mod stop;
 mod uninstall_check;
@@ -45,6 +46,8 @@ pub enum Command {
     Plan(plan::Plan),
     /// Say why a Job runs when it does: what is in its way, until when, and what waiting costs or saves.
     Explain(plan::Explain),
+    /// Show how well each signal of the cluster is known, or try the providers of one that is not there yet.
+    Signals(signals::Signals),
     /// Print or write the CustomResourceDefinitions.
     Crds(crds::Crds),
 }
@@ -103,6 +106,7 @@ impl Command {
             Self::Doctor(doctor) => doctor.run(),
             Self::Plan(plan) => plan.run(),
             Self::Explain(explain) => explain.run(),
+            Self::Signals(signals) => signals.run(),
             Self::Crds(crds) => crds.run(),
         }
     }

@@ -7,6 +7,7 @@
 
 pub mod adopt;
 pub mod apply;
+pub mod asked;
 pub mod backoff;
 pub mod config;
 pub mod curtail;

@@ -8,6 +8,7 @@
 //! - [`profile`]: what an accelerator draws and does at each limit
 //! - [`lease`]: watts as leases, what is reserved for whom, and what a node may do
 //! - [`plan`]: when and where each workload runs
+//! - [`signal`]: what is known of the world outside, in one form, and what of it is refused
 //! - [`admit`]: who starts and who stops now, and why everyone else waits
 //! - [`steps`]: values that change at moments, which all of the above are made of
 
@@ -19,4 +20,5 @@ pub mod forecast;
 pub mod lease;
 pub mod plan;
 pub mod profile;
+pub mod signal;
 pub mod steps;

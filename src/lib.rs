@@ -10,6 +10,7 @@ pub mod commands;
 pub mod controller;
 pub mod core;
 pub mod durable;
+pub mod fetch;
 pub mod signals;
 pub mod simulate;
 pub mod units;

@@ -1,30 +1,37 @@
 //! Time series from outside: carbon intensity, prices, on-site generation.
 //!
-//! A reader gets the text and the name of its file and gives a [`Series`] or says, by line and column, what is wrong.
-//! Hostile or absurd values are refused, never passed on: a signal that is wrong by a factor of 1,000 would move a
-//! whole site. Reading files is the caller's.
+//! A reader gets what a server or a file said and gives an [`Answer`](crate::core::signal::Answer) or a [`Series`], or says where it
+//! is not what it should be. What of an answer is used is decided in [`crate::core::signal`], for all providers alike.
+//! Asking servers and reading files is the caller's.
+//!
+//! One file a provider; [`Source`] is which of them, and with what.
 
+mod carbon_aware;
 mod csv_series;
+mod eia;
+mod electricity_maps;
+mod entsoe;
+mod json;
+mod kpx;
+mod mixed;
+mod open_meteo;
+mod pointers;
+mod prometheus;
+mod request;
+mod source;
+mod uk;
+mod watttime;
+mod wrong;
+mod xml;
 
+pub use crate::core::signal::Series;
 pub use csv_series::{Format, MAX_BYTES, SignalError, read};
-
-use crate::core::steps::Steps;
-use crate::units::{Moment, Seconds};
-
-/// A time series as values. The unit of a value depends on what it is:
-/// mg CO2e per kWh, millionths of the currency unit per MWh, or millionths of the rated power.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Series {
-    /// The values; before the first and after the last they mean nothing.
-    pub steps: Steps<i64>,
-    /// From when on they are known.
-    pub from: Moment,
-    /// Until when they are known: a step beyond the last row.
-    pub until: Moment,
-    /// How far apart the rows are.
-    pub step: Seconds,
-    /// How many rows there are, and how many of these the source calls estimates.
-    pub rows: usize,
-    /// How many of these the source itself calls estimated.
-    pub estimated: usize,
-}
+pub use entsoe::Entsoe;
+pub use kpx::Service;
+pub use open_meteo::OpenMeteo;
+pub use pointers::Pointers;
+pub use prometheus::Query;
+pub use request::{About, Kind, Place, Request};
+pub use source::Source;
+pub use watttime::token;
+pub use wrong::ReadError;

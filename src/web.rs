@@ -2,6 +2,7 @@
 
 pub mod plans;
 
+use crate::core::signal::Refused;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -31,6 +32,22 @@ pub struct ReasonLabel {
     pub reason: String,
 }
 
+/// The signal that a figure is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SignalLabel {
+    /// Its name.
+    pub signal: String,
+}
+
+/// Why values of a signal were not used.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusedLabel {
+    /// Its name.
+    pub signal: String,
+    /// One of the reasons in `core::signal`.
+    pub reason: &'static str,
+}
+
 /// How a write ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
@@ -56,6 +73,10 @@ pub struct Metrics {
     pub refused_plans: Counter,
     /// What the checker refused of our own leases.
     pub refused_ledgers: Counter,
+    /// How well each signal is known: 0 is live, 4 is not at all.
+    pub rung: Family<SignalLabel, Gauge>,
+    /// Values of signals that were not used.
+    pub refused_values: Family<RefusedLabel, Counter>,
     /// Seconds that a cycle took.
     pub cycle: Histogram,
     /// Is this controller the leader?
@@ -74,6 +95,8 @@ impl Default for Metrics {
             writes: Family::default(),
             refused_plans: Counter::default(),
             refused_ledgers: Counter::default(),
+            rung: Family::default(),
+            refused_values: Family::default(),
             cycle: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
             leader: Gauge::default(),
             ready: AtomicBool::new(false),
@@ -102,6 +125,16 @@ impl Default for Metrics {
             "Faults that the checker found in our own leases, which were not written; any is a fault of Heliotrope",
             metrics.refused_ledgers.clone(),
         );
+        registry.register(
+            "signal_rung",
+            "How well a signal is known: 0 live, 1 last known, 2 hour of the week, 3 static, 4 nothing",
+            metrics.rung.clone(),
+        );
+        registry.register(
+            "signal_refused_values",
+            "Values of a signal that were not used, by reason",
+            metrics.refused_values.clone(),
+        );
         registry.register("cycle_seconds", "How long a cycle took, its writes included", metrics.cycle.clone());
         registry.register("leader", "1 where this controller acts", metrics.leader.clone());
         metrics
@@ -112,6 +145,15 @@ impl Metrics {
     /// Counts a write by how it ended.
     pub fn wrote(&self, outcome: impl std::fmt::Debug) {
         self.writes.get_or_create(&OutcomeLabel { outcome: format!("{outcome:?}") }).inc();
+    }
+
+    /// Where a signal stands, and what of it was newly refused.
+    pub fn signal(&self, name: &str, rung: i64, refused: &Refused) {
+        self.rung.get_or_create(&SignalLabel { signal: name.to_owned() }).set(rung);
+        for (reason, count, _) in refused.iter() {
+            let label = RefusedLabel { signal: name.to_owned(), reason: reason.name() };
+            self.refused_values.get_or_create(&label).inc_by(count as u64);
+        }
     }
 
     /// Says that all caches are filled.

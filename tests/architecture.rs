@@ -47,6 +47,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("src/units", &["kube", "tokio", "std::fs", "SystemTime", "Instant::now", "Timestamp::now"], "units are values"),
     ("src/signals", &["std::fs", "std::net", "tokio", "kube"], "readers get text; reading files is the caller's"),
     (
+        "src/fetch",
+        &["kube", "k8s_openapi", "crate::api", "crate::controller", "crate::commands", "crate::web", "crate::clock"],
+        "asking a server knows no cluster",
+    ),
+    (
         "src/simulate",
         &["std::fs", "tokio", "kube", "crate::commands", "crate::clock"],
         "the simulator is a library in virtual time",

@@ -16,6 +16,7 @@ use heliotrope::controller::unbound::{PATIENCE, unbound};
 use heliotrope::controller::world::{World, world};
 use heliotrope::core::admit::{Action, Cycle, cycle};
 use heliotrope::core::plan::Heliotrope;
+use heliotrope::core::signal::{Refused, Rung, Standing};
 use heliotrope::units::{Moment, Seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::de::DeserializeOwned;
@@ -247,9 +248,12 @@ fn a_signal_that_is_mended_is_accepted_again() {
         "lastTransitionTime": "2025-12-31T00:00:00Z"}]);
     let signal = of(json!({"metadata": {"name": "grid"}, "status": {"conditions": malformed},
         "spec": {"what": "Price", "zone": "KR", "providers": []}}));
-    let reading = Reading { in_force: None, errors: Vec::new(), fresh: false };
+    let nothing = Standing { rung: Rung::Nothing, why: "nothing was ever heard".to_owned(), heard: None, steps: None };
+    let (refused, newly_refused) = (Refused::default(), Refused::default());
+    let reading = Reading { in_force: None, errors: Vec::new(), standing: nothing, refused, newly_refused };
     let status = status::signal(&signal, &reading, NEW_YEAR);
     assert_eq!(condition(&status.conditions, ACCEPTED), ("True".to_owned(), "Accepted".to_owned()));
+    assert_eq!((status.rung.as_deref(), status.current_value), (Some("Nothing"), None));
 }
 
 #[test]

@@ -19,18 +19,13 @@ use serde::{Deserialize, Serialize};
     cel,
     printcolumn(name = "What", type_ = "string", json_path = ".spec.what", description = "What it measures"),
     printcolumn(name = "Zone", type_ = "string", json_path = ".spec.zone", description = "Of which grid"),
+    printcolumn(name = "Rung", type_ = "string", json_path = ".status.rung", description = "How well it is known"),
     printcolumn(name = "Current", type_ = "string", json_path = ".status.currentValue", description = "Its value now"),
     printcolumn(
-        name = "Fresh",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Fresh')].status",
-        description = "Is it fresh?"
-    ),
-    printcolumn(
-        name = "KnownUntil",
-        type_ = "string",
-        json_path = ".status.knownUntil",
-        description = "How far it is known"
+        name = "Heard",
+        type_ = "date",
+        json_path = ".status.heardAt",
+        description = "Since when nothing newer was heard"
     ),
     printcolumn(
         name = "Age",
@@ -40,6 +35,8 @@ use serde::{Deserialize, Serialize};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.staticGramsPerKwh) || self.what == 'CarbonIntensity'").message("staticGramsPerKwh is for what: CarbonIntensity"))]
+#[x_kube(validation = Rule::new("!(has(self.staticPricePerMwh) || has(self.currency)) || self.what == 'Price'").message("staticPricePerMwh and currency are for what: Price"))]
 pub struct GridSignalSpec {
     /// What it measures.
     pub what: What,
@@ -52,6 +49,17 @@ pub struct GridSignalSpec {
     /// Where it comes from: the first that answers counts.
     #[schemars(length(min = 1, max = 8))]
     pub providers: Vec<Provider>,
+    /// Of a price, whose money, as EUR. Where providers may differ in it, name it: two currencies are never mixed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 3), regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: Option<String>,
+    /// Carbon intensity that counts where nothing else is known, in g/kWh: the last rung. Where more was known, that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 5000))]
+    pub static_grams_per_kwh: Option<i32>,
+    /// Price that counts where nothing else is known, in whole units of the currency: the last rung. Where more was known, that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub static_price_per_mwh: Option<i32>,
     /// How long after the end of its last value it still counts, in seconds. Then it is stale, and stale is never green.
     #[serde(default = "two_hours")]
     #[schemars(range(min = 60, max = 604_800))]
@@ -86,7 +94,9 @@ pub enum Basis {
 /// One source.
 #[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.file) != has(self.configMap)").message("a provider is either file or configMap: give one of them"))]
+#[x_kube(validation = Rule::new("(has(self.file) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.server) ? 1 : 0) == 1").message("a provider is either file or configMap or server: give one of them"))]
+#[x_kube(validation = Rule::new("has(self.format) != has(self.server)").message("format is for file and configMap, which need it: a server's is known by its kind"))]
+#[x_kube(validation = Rule::new("!(has(self.column) && has(self.server))").message("column is for file and configMap"))]
 pub struct Provider {
     /// A file in the controller's container, as a mounted volume gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,8 +104,12 @@ pub struct Provider {
     /// A ConfigMap in the controller's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapSource>,
-    /// The shape of what is found there.
-    pub format: SignalFormat,
+    /// A server that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+    /// The shape of what is found in a file or a ConfigMap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<SignalFormat>,
     /// Which of its columns: lca (default) or direct for electricity-maps-csv, a header for price-csv.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
@@ -122,6 +136,106 @@ pub struct ConfigMapSource {
     /// The key in its data.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
+}
+
+/// A server, asked over HTTP. Redirects are not followed.
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(self.kind in ['Prometheus', 'JSON', 'CarbonAwareSDK']) || has(self.url)").message("url is needed: this kind has no server of its own"))]
+#[x_kube(validation = Rule::new("(self.kind == 'JSON') == has(self.json)").message("json is for kind: JSON, which needs it"))]
+#[x_kube(validation = Rule::new("!has(self.unit) || self.kind in ['Prometheus', 'JSON']").message("unit is for kind: Prometheus and JSON, whose numbers say nothing of it"))]
+#[x_kube(validation = Rule::new("!(self.kind in ['Prometheus', 'JSON']) || has(self.unit)").message("unit is needed: a number says nothing of it"))]
+#[x_kube(validation = Rule::new("self.kind != 'Prometheus' || has(self.query)").message("query is needed: what Prometheus is asked"))]
+#[x_kube(validation = Rule::new("self.kind != 'ElectricityMaps' || !has(self.query) || self.query in ['latest', 'history', 'forecast']").message("query of ElectricityMaps is latest, history or forecast"))]
+#[x_kube(validation = Rule::new("self.kind != 'KPX' || !has(self.query) || self.query in ['sumperfuel5m', 'PwrAmountByGen']").message("query of KPX is sumperfuel5m or PwrAmountByGen"))]
+#[x_kube(validation = Rule::new("!has(self.query) || self.kind in ['Prometheus', 'ElectricityMaps', 'KPX']").message("query is for kind: Prometheus, ElectricityMaps and KPX"))]
+#[x_kube(validation = Rule::new("self.kind != 'EntsoE' || (has(self.zone) && self.zone.matches('^10Y[A-Z0-9-]{13}$'))").message("zone of EntsoE is an EIC such as 10Y1001A1001A82H"))]
+pub struct Server {
+    /// Who answers, and how.
+    pub kind: ServerKind,
+    /// Where, if it is not the provider's own address. Of kind JSON the whole URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 2048), regex(pattern = "^https?://[^@?#]+([?][^#]*)?$"))]
+    pub url: Option<String>,
+    /// What it calls the zone, if that is not the signal's own name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub zone: Option<String>,
+    /// The token: a file of this name in the controller's tokenDirectory, read anew for each question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))]
+    pub token: Option<String>,
+    /// Of Prometheus its PromQL; of ElectricityMaps latest (default), history or forecast; of KPX sumperfuel5m (default) or PwrAmountByGen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub query: Option<String>,
+    /// The unit of Prometheus and JSON, as g/kWh, lb/MWh, EUR/MWh or KRW/kWh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 32))]
+    pub unit: Option<String>,
+    /// Where things stand in JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonPlaces>,
+    /// Seconds between two questions. After a failure it is asked sooner: after 30 s, then twice as long each time, up to this.
+    #[serde(default = "five_minutes")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub every_seconds: i32,
+}
+
+fn five_minutes() -> i32 {
+    300
+}
+
+/// Who answers.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerKind {
+    /// Electricity Maps, API v3.
+    ElectricityMaps,
+    /// The Carbon Intensity API of Great Britain: zone GB, or GB- and a region's number.
+    UKCarbonIntensity,
+    /// ENTSO-E's Transparency Platform: day-ahead prices, or carbon intensity reckoned from generation by type.
+    EntsoE,
+    /// The Korea Power Exchange by way of data.go.kr: carbon intensity reckoned from generation by fuel, zone KR.
+    KPX,
+    /// The US Energy Information Administration, API v2: carbon intensity reckoned from generation by fuel.
+    EIA,
+    /// The Carbon Aware SDK's web API.
+    CarbonAwareSDK,
+    /// Prometheus.
+    Prometheus,
+    /// Any JSON.
+    JSON,
+}
+
+/// Where things stand in JSON: JSON pointers (RFC 6901).
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct JsonPlaces {
+    /// The list of rows, from the root; empty where the root is the list.
+    #[schemars(length(max = 256), regex(pattern = "^(/.*)?$"))]
+    pub rows: String,
+    /// The start of a row's interval, from the row: RFC 3339 with its offset, or seconds or milliseconds since 1970.
+    #[schemars(length(max = 256), regex(pattern = "^/.+$"))]
+    pub start: String,
+    /// The end of a row's interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = "^/.+$"))]
+    pub end: Option<String>,
+    /// The value of a row.
+    #[schemars(length(max = 256), regex(pattern = "^/.+$"))]
+    pub value: String,
+    /// The zone, from the root. Left out, the URL alone says which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = "^/.+$"))]
+    pub zone: Option<String>,
+    /// How long a row without an end holds, in seconds. Of Prometheus it is 300.
+    #[serde(default = "one_hour")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub step_seconds: i32,
+}
+
+fn one_hour() -> i32 {
+    3600
 }
 
 /// The shape of a source.
@@ -154,8 +268,37 @@ pub struct GridSignalStatus {
     pub known_until: Option<Time>,
     /// How many values are known.
     pub points: Option<i32>,
+    /// How well it is known: Live, LastKnown, HourOfWeek, Static or Nothing. From LastKnown down a value is no more than what stands in for it.
+    #[schemars(length(max = 16))]
+    pub rung: Option<String>,
+    /// Why it is on that rung.
+    #[schemars(length(max = 512))]
+    pub rung_reason: Option<String>,
+    /// When a provider was last heard with something that can be used.
+    pub heard_at: Option<Time>,
+    /// Under which terms it may be used.
+    #[schemars(length(max = 128))]
+    pub licence: Option<String>,
+    /// What of the last answers was not used, by reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub refused: Vec<RefusedValues>,
     /// What is true of this signal now, one entry for each type.
     #[serde(default)]
     #[schemars(schema_with = "super::condition_list")]
     pub conditions: Vec<Condition>,
+}
+
+/// Values that were not used.
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedValues {
+    /// Why, in one CamelCase word.
+    #[schemars(length(max = 32))]
+    pub reason: String,
+    /// How many.
+    pub count: i32,
+    /// The first of them, in words.
+    #[schemars(length(max = 256))]
+    pub first: String,
 }

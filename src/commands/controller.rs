@@ -9,6 +9,7 @@ use crate::controller::leader::Candidate;
 use crate::controller::leases::run::{Between, Granting};
 use crate::controller::run::Controller as Loop;
 use crate::controller::watch::Watch;
+use crate::fetch::{Fetcher, Limits, Tokens};
 use crate::web::plans::routes;
 use crate::web::{Metrics, serve};
 use clap::Args;
@@ -81,7 +82,14 @@ impl Controller {
             tokio::spawn(granting.run(watts));
             between = shared;
         }
+        let tokens = Tokens::in_folder(&config.token_directory);
+        let fetcher = Fetcher::new(tokens, Limits::default());
         let controller = Loop::new(client, watch, config, candidate, metrics.clone(), events, between);
+        match fetcher {
+            Ok(fetcher) => drop(tokio::spawn(controller.servers().run(fetcher, changed.clone()))),
+            // no signal ever stops work
+            Err(error) => tracing::warn!(%error, "no root certificates: servers of signals are not asked"),
+        }
         tokio::spawn(serve(listener, metrics, routes(controller.plans())));
         controller.run(changed, stop).await;
         Ok(())

@@ -32,6 +32,8 @@ pub struct Config {
     pub lease_seconds: u32,
     /// Where the last twenty plans are written as JSON; nowhere where it is not said. They are served over HTTP all the same.
     pub plan_directory: Option<String>,
+    /// Where tokens of servers of signals are: a mounted Secret, one file each, read anew for each question.
+    pub token_directory: String,
     /// Only one of several controllers acts. It saves work; safety does not rest on it.
     pub leader_election: bool,
 }
@@ -49,6 +51,7 @@ impl Default for Config {
             agents: false,
             lease_seconds: 600,
             plan_directory: None,
+            token_directory: "/etc/heliotrope-tokens".to_owned(),
             leader_election: true,
         }
     }

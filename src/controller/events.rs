@@ -3,7 +3,10 @@
 
 use super::snapshot::Cause;
 use crate::api::conditions::{ACCEPTED, CONCAVE, FEASIBLE, FRESH, WITHIN_CAP, WITHIN_LIMITS, shortened};
-use crate::api::{CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, LLMWorkloadStatus, Phase, Verdict};
+use crate::api::{
+    CurtailmentEvent, CurtailmentEventStatus, CurtailmentPhase, GridSignalStatus, LLMWorkloadStatus, Phase, Verdict,
+};
+use crate::core::signal::Rung;
 use crate::units::Watts;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -78,6 +81,15 @@ pub fn of_curtailment(event: &CurtailmentEvent, new: &CurtailmentEventStatus) ->
         CurtailmentPhase::Refused => format!("{name}: {}", refused.map_or("", |refused| &refused.message)),
     };
     Some(Told { is_warning: phase == CurtailmentPhase::Refused, reason: format!("Curtailment{phase:?}"), note })
+}
+
+/// What a signal's new status has to tell: it is on another rung. That it is live from the first is no news.
+#[must_use]
+pub fn of_signal(old: Option<&GridSignalStatus>, new: &GridSignalStatus) -> Option<Told> {
+    let (live, rung) = (Rung::Live.name(), new.rung.as_deref()?);
+    let before = old.and_then(|old| old.rung.as_deref()).unwrap_or(live);
+    let note = format!("{before} before, {rung} now: {}", new.rung_reason.as_deref().unwrap_or_default());
+    (before != rung).then(|| Told { is_warning: rung != live, reason: format!("Signal{rung}"), note })
 }
 
 /// What conditions have to tell: one that turned. What holds from the first is no news, what fails from the first is.
@@ -164,6 +176,21 @@ mod tests {
         let name = Reason::CheckpointAsked { until: Moment(0), then }.name();
         let asked = of_workload(Some(&status(Phase::Running, "Running")), &status(Phase::Running, name)).unwrap();
         assert!(!asked.is_warning && asked.reason == name);
+    }
+
+    #[test]
+    fn a_rung_is_told_when_it_changes() {
+        let on = |rung: Rung| GridSignalStatus {
+            rung: Some(rung.name().to_owned()),
+            rung_reason: Some("in words".to_owned()),
+            ..GridSignalStatus::default()
+        };
+        let (live, known) = (on(Rung::Live), on(Rung::LastKnown));
+        assert_eq!((of_signal(None, &live), of_signal(Some(&known), &known)), (None, None));
+        let down = of_signal(Some(&live), &known).unwrap();
+        assert_eq!((down.is_warning, &*down.reason), (true, "SignalLastKnown"));
+        assert_eq!(down.note, "Live before, LastKnown now: in words");
+        assert!(!of_signal(Some(&known), &live).unwrap().is_warning);
     }
 
     #[test]

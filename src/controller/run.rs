@@ -2,6 +2,7 @@
 
 use super::adopt::Adopter;
 use super::apply::CallError;
+use super::asked::Servers;
 use super::backoff::{Backoff, hold_back};
 use super::config::Config;
 use super::enforce::{Pace, enforce};
@@ -110,6 +111,12 @@ impl Controller {
         }
     }
 
+    /// The servers of signals that it wants asked.
+    #[must_use]
+    pub fn servers(&self) -> Servers {
+        self.signals.servers.clone()
+    }
+
     /// What it plans, for people.
     #[must_use]
     pub fn plans(&self) -> Arc<Plans> {
@@ -173,6 +180,8 @@ impl Controller {
             tracing::info!(leads, "the lead has changed");
             self.plan = None;
             self.plans.forget();
+            // whoever leads asks; the next cycle says for what
+            self.signals.servers.want(&[]);
         }
         self.leads = leads;
         if held.is_some() {
@@ -286,14 +295,18 @@ impl Controller {
 
     /// Reads all signals, and puts those that can be planned with into the snapshot.
     fn read(&mut self, snapshot: &mut Snapshot, signals: &[GridSignal], now: Moment) -> Vec<(GridSignal, Reading)> {
+        self.signals.keep(signals);
         let readings: Vec<_> =
             signals.iter().map(|signal| (signal.clone(), self.signals.read(signal, &self.watch, now))).collect();
+        self.metrics.rung.clear();
         for (signal, reading) in &readings {
+            let name = signal.name_any();
+            self.metrics.signal(&name, reading.standing.rung.number(), &reading.newly_refused);
             let of_kind = match signal.spec.what {
                 What::CarbonIntensity => &mut snapshot.carbon,
                 What::Price => &mut snapshot.price,
             };
-            of_kind.extend(to_plan_with(reading, now).map(|steps| (signal.name_any(), steps)));
+            of_kind.extend(to_plan_with(reading).map(|steps| (name, steps)));
         }
         readings
     }

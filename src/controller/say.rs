@@ -2,7 +2,7 @@
 
 use super::apply::{CallError, Outcome, call};
 use super::curtail;
-use super::events::{Events, Told, of_conditions, of_curtailment, of_workload};
+use super::events::{Events, Told, of_conditions, of_curtailment, of_signal, of_workload};
 use super::observed::Watching;
 use super::profiles;
 use super::remarks::remarked;
@@ -14,8 +14,8 @@ use super::unbound::Unbound;
 use super::watch::Malformed;
 use super::world::World;
 use crate::api::{
-    AcceleratorProfile, CurtailmentEvent, CurtailmentEventStatus, GridSignal, LLMWorkload, LLMWorkloadStatus,
-    PowerDomain, conditions,
+    AcceleratorProfile, CurtailmentEvent, CurtailmentEventStatus, GridSignal, GridSignalStatus, LLMWorkload,
+    LLMWorkloadStatus, PowerDomain, conditions,
 };
 use crate::core::admit::{Cycle, Verdict};
 use crate::units::Moment;
@@ -119,8 +119,9 @@ impl Voice {
         }
         for (object, reading) in readings {
             let status = status::signal(object, reading, now);
-            let write = pen.conditioned(object, object.status.as_ref(), status, |status| &status.conditions);
-            of_site.extend(write.map(|write| (format!("signal {}", object.name_any()), write)));
+            if object.status.as_ref() != Some(&status) {
+                of_site.push((format!("signal {}", object.name_any()), pen.signal(object, status).boxed()));
+            }
         }
         let models = profiles::models(&snapshot.nodes);
         for object in &snapshot.profiles {
@@ -221,6 +222,16 @@ impl Pen {
             let domain = snapshot.domain(&object.spec.domain);
             domain.into_iter().for_each(|domain| self.events.send(told.clone(), domain.object_ref(&())));
             self.events.send(told, object.object_ref(&()));
+        }
+    }
+
+    /// A signal's events are those of its conditions, and of its rung.
+    async fn signal(&self, object: &GridSignal, status: GridSignalStatus) {
+        let old = object.status.as_ref();
+        if self.write(object, old, &status).await {
+            let told = of_conditions(old.map(|old| &*old.conditions).unwrap_or_default(), &status.conditions);
+            let told = told.into_iter().chain(of_signal(old, &status));
+            told.for_each(|told| self.events.send(told, object.object_ref(&())));
         }
     }
 

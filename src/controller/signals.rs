@@ -1,8 +1,10 @@
-//! Signals as the cluster has them: files and ConfigMaps, in order, then what was last known. A missing carbon figure
-//! never stops work, and a stale one is never read as green.
+//! Signals as the cluster has them: servers, files and ConfigMaps, in order, and then what stands in for them. A missing carbon
+//! figure never stops work, and a stale one is never read as green.
 
+use super::asked::{Key, Servers, meant};
 use super::watch::Watch;
 use crate::api::{GridSignal, Provider, SignalFormat, What};
+use crate::core::signal::{Currency, Memory, Refused, Rules, Rung, Standing, Wanted, sift};
 use crate::core::steps::Steps;
 use crate::signals::{Format, Series, read};
 use crate::units::{Moment, Seconds};
@@ -19,6 +21,10 @@ pub struct InForce {
     pub series: Arc<Series>,
     /// Where it is from.
     pub source: String,
+    /// Under which terms it may be used, where the source says so.
+    pub licence: Option<&'static str>,
+    /// Of a price, whose money, where the source says so.
+    pub currency: Option<Currency>,
 }
 
 /// What became of one signal in one cycle.
@@ -28,15 +34,46 @@ pub struct Reading {
     pub in_force: Option<InForce>,
     /// What each provider that failed said.
     pub errors: Vec<String>,
-    /// Does it cover this moment, give or take `maxAgeSeconds`?
-    pub fresh: bool,
+    /// How well it is known, and what to plan with.
+    pub standing: Standing,
+    /// What of the answers was not used.
+    pub refused: Refused,
+    /// What of that was not counted before.
+    pub newly_refused: Refused,
+}
+
+impl Reading {
+    /// Is its value now known, give or take `maxAgeSeconds`?
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.standing.rung <= Rung::LastKnown
+    }
 }
 
 /// Remembers what was last known, and what was made of each text, so that a file is read again only where it changed.
 #[derive(Debug, Default)]
 pub struct Signals {
+    /// Servers, which are asked elsewhere.
+    pub servers: Servers,
+    memories: BTreeMap<String, Memory>,
     last: BTreeMap<String, InForce>,
     parsed: BTreeMap<String, Parsed>,
+    judged: BTreeMap<Key, Judged>,
+}
+
+/// What was made of a server's answer.
+#[derive(Debug)]
+struct Judged {
+    at: Moment,
+    series: Result<InForce, String>,
+    refused: Refused,
+}
+
+/// What one provider gives.
+struct Given {
+    in_force: InForce,
+    /// When it was first heard.
+    heard: Moment,
 }
 
 /// What was made of a text.
@@ -44,6 +81,8 @@ pub struct Signals {
 struct Parsed {
     of: Text,
     series: Result<Arc<Series>, String>,
+    /// When it was read.
+    heard: Moment,
     /// Was it asked for in this cycle?
     used_at: Moment,
 }
@@ -58,53 +97,190 @@ enum Text {
 }
 
 impl Signals {
-    /// Reads a signal from the first of its providers that answers.
+    /// Reads a signal from the first of its providers that gives something of use.
     pub fn read(&mut self, signal: &GridSignal, watch: &Watch, now: Moment) -> Reading {
         let name = signal.metadata.name.clone().unwrap_or_default();
-        let mut errors = Vec::new();
+        let (mut errors, mut refused, mut newly_refused) = (Vec::new(), Refused::default(), Refused::default());
+        let mut given = None;
         for (i, provider) in signal.spec.providers.iter().enumerate() {
-            match self.series_of(provider, watch, now) {
-                Ok((series, place)) => {
-                    let in_force = InForce { series, source: format!("provider {i}: {place}") };
-                    self.last.insert(name.clone(), in_force);
-                    return reading(self.last.get(&name), errors, signal, now, false);
+            let found = if provider.server.is_some() {
+                let (found, not_used, is_new) = self.of_server(signal, i, now);
+                for (reason, count, what) in not_used.iter() {
+                    refused.add(reason, count, || what.to_owned());
+                    newly_refused.add(reason, if is_new { count } else { 0 }, || what.to_owned());
+                }
+                found
+            } else {
+                self.series_of(provider, &|name, key| watch.config_map(name, key), now).map(|(series, place, heard)| {
+                    let source = format!("provider {i}: {place}");
+                    Given { in_force: InForce { series, source, licence: None, currency: None }, heard }
+                })
+            };
+            match found {
+                Ok(found) => {
+                    given = Some(found);
+                    break;
                 }
                 Err(error) => errors.push(format!("provider {i}: {error}")),
             }
         }
-        reading(self.last.get(&name), errors, signal, now, true)
+        let memory = self.memories.entry(name.clone()).or_default();
+        let is_given = given.is_some();
+        match given {
+            Some(Given { in_force, heard }) => {
+                memory.take(in_force.series.clone(), heard, now);
+                self.last.insert(name.clone(), in_force);
+            }
+            None => memory.miss(),
+        }
+        let fixed = match signal.spec.what {
+            What::CarbonIntensity => signal.spec.static_grams_per_kwh.map(|grams| i64::from(grams) * 1000),
+            What::Price => signal.spec.static_price_per_mwh.map(|price| i64::from(price) * 1_000_000),
+        };
+        let may_jump = signal.spec.what == What::Price;
+        let rules = Rules { max_age: Seconds(i64::from(signal.spec.max_age_seconds)), fixed, may_jump };
+        let in_force = self.last.get(&name).cloned().map(|mut known| {
+            if !is_given {
+                known.source = format!("last known, {}", known.source);
+            }
+            known
+        });
+        Reading { in_force, errors, standing: memory.stand(rules, now), refused, newly_refused }
     }
 
-    fn series_of(&mut self, provider: &Provider, watch: &Watch, now: Moment) -> Result<(Arc<Series>, String), String> {
+    /// What each provider gives by itself, servers as they were asked last, and what of it is not used.
+    pub fn each(&mut self, signal: &GridSignal, now: Moment) -> Vec<(Result<InForce, String>, Refused)> {
+        let providers = signal.spec.providers.iter().enumerate();
+        let each = providers.map(|(i, provider)| {
+            if provider.server.is_some() {
+                let (given, refused, _) = self.of_server(signal, i, now);
+                return (given.map(|given| given.in_force), refused);
+            }
+            let found = match &provider.config_map {
+                Some(map) => {
+                    Err(format!("configMap {}/{} is in the cluster, which is not asked here", map.name, map.key))
+                }
+                None => self.series_of(provider, &|_, _| None, now),
+            };
+            let in_force = found.map(|(series, place, _)| InForce {
+                series,
+                source: format!("provider {i}: {place}"),
+                licence: None,
+                currency: None,
+            });
+            (in_force, Refused::default())
+        });
+        each.collect()
+    }
+
+    /// Forgets signals that are no more.
+    pub fn keep(&mut self, signals: &[GridSignal]) {
+        let is_there = |name: &String| signals.iter().any(|signal| signal.metadata.name.as_ref() == Some(name));
+        self.memories.retain(|name, _| is_there(name));
+        self.last.retain(|name, _| is_there(name));
+        self.judged.retain(|(name, _), _| is_there(name));
+        self.servers.want(signals);
+    }
+
+    /// What a server gives, what of it is not used, and whether that is news.
+    fn of_server(&mut self, signal: &GridSignal, i: usize, now: Moment) -> (Result<Given, String>, Refused, bool) {
+        let key: Key = (signal.metadata.name.clone().unwrap_or_default(), i);
+        let Some(heard) = self.servers.heard(&key) else {
+            return (Err("has not answered yet".to_owned()), Refused::default(), false);
+        };
+        let is_new = self.judged.get(&key).is_none_or(|judged| judged.at != heard.at);
+        if is_new {
+            let judged = self.judge(signal, &key, heard.answer, heard.at, now);
+            if judged.series.is_err() {
+                self.servers.is_useless(&key, heard.at);
+            }
+            self.judged.insert(key.clone(), judged);
+        }
+        let Some(judged) = self.judged.get(&key) else {
+            return (Err("has not answered yet".to_owned()), Refused::default(), false);
+        };
+        let given = judged.series.clone().map(|in_force| Given { in_force, heard: judged.at });
+        (given, judged.refused.clone(), is_new)
+    }
+
+    fn judge(
+        &self,
+        signal: &GridSignal,
+        key: &Key,
+        answer: Result<Arc<crate::core::signal::Answer>, String>,
+        at: Moment,
+        now: Moment,
+    ) -> Judged {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => return Judged { at, series: Err(why), refused: Refused::default() },
+        };
+        let (what, basis) = meant(signal);
+        let memory = self.memories.get(&key.0);
+        let server = signal.spec.providers.get(key.1).and_then(|provider| provider.server.as_ref());
+        let wanted = Wanted {
+            zone: server.and_then(|server| server.zone.as_deref()).unwrap_or(&signal.spec.zone),
+            what,
+            basis,
+            // where none is named, the first that was said counts
+            currency: match &signal.spec.currency {
+                Some(named) => named.parse().ok(),
+                None => self.last.get(&key.0).and_then(|last| last.currency),
+            },
+            now,
+            typical: memory.and_then(Memory::typical),
+            steady: memory.and_then(Memory::steady),
+        };
+        let sifted = sift(&answer, &wanted);
+        let series = match Series::of(&sifted.readings) {
+            Some(series) => {
+                let source = format!("provider {}: {}", key.1, answer.source);
+                let licence = Some(answer.licence);
+                Ok(InForce { series: Arc::new(series), source, licence, currency: answer.unit.currency })
+            }
+            None if sifted.refused.total() > 0 => Err(format!("nothing of its answer can be used: {}", sifted.refused)),
+            None => Err("its answer has no value that is known".to_owned()),
+        };
+        Judged { at, series, refused: sifted.refused }
+    }
+
+    fn series_of(
+        &mut self,
+        provider: &Provider,
+        config_map: &dyn Fn(&str, &str) -> Option<String>,
+        now: Moment,
+    ) -> Result<(Arc<Series>, String, Moment), String> {
         let (place, of, text) = if let Some(file) = &provider.file {
             self.file(&file.path, provider, now)?
         } else if let Some(map) = &provider.config_map {
             let place = format!("configMap {}/{}", map.name, map.key);
-            let text = watch.config_map(&map.name, &map.key).ok_or_else(|| format!("{place} does not exist"))?;
+            let text = config_map(&map.name, &map.key).ok_or_else(|| format!("{place} does not exist"))?;
             let same =
                 self.parsed.get(&key(&place, provider)).is_some_and(|known| known.of == Text::Value(text.clone()));
             (place, Some(Text::Value(text.clone())), (!same).then_some(text))
         } else {
-            return Err("is neither file nor configMap".to_owned());
+            return Err("is neither file, configMap nor server".to_owned());
         };
         let key = key(&place, provider);
         // what nobody has asked for in an hour is forgotten: a signal that was deleted, a path that was mended
         self.parsed.retain(|_, known| now - known.used_at < Seconds::HOUR);
-        let series = match (text, self.parsed.get_mut(&key)) {
+        let (series, heard) = match (text, self.parsed.get_mut(&key)) {
             (None, Some(known)) => {
                 known.used_at = now;
-                known.series.clone()
+                (known.series.clone(), known.heard)
             }
             (text, _) => {
                 let series = parse(&text.unwrap_or_default(), &place, provider);
                 match of {
-                    Some(of) => drop(self.parsed.insert(key, Parsed { of, series: series.clone(), used_at: now })),
+                    Some(of) => {
+                        drop(self.parsed.insert(key, Parsed { of, series: series.clone(), heard: now, used_at: now }))
+                    }
                     None => drop(self.parsed.remove(&key)),
                 }
-                series
+                (series, now)
             }
         };
-        Ok((series?, place))
+        Ok((series?, place, heard))
     }
 
     /// A file's place, what it is, where that can be remembered, and its text, unless it is known.
@@ -157,33 +333,18 @@ fn only_regular(path: &str, found: &Metadata) -> Result<(), String> {
 
 fn parse(text: &str, place: &str, provider: &Provider) -> Result<Arc<Series>, String> {
     let format = match provider.format {
-        SignalFormat::ElectricityMapsCsv => Format::ElectricityMapsCsv,
-        SignalFormat::PriceCsv => Format::PriceCsv,
+        Some(SignalFormat::ElectricityMapsCsv) => Format::ElectricityMapsCsv,
+        Some(SignalFormat::PriceCsv) => Format::PriceCsv,
+        None => return Err("format is missing: electricity-maps-csv or price-csv".to_owned()),
     };
     let series = read(text, place, format, provider.column.as_deref()).map_err(|error| error.to_string())?;
     Ok(Arc::new(series))
 }
 
-fn reading(in_force: Option<&InForce>, errors: Vec<String>, signal: &GridSignal, now: Moment, stale: bool) -> Reading {
-    let grace = Seconds(i64::from(signal.spec.max_age_seconds));
-    let fresh = in_force.is_some_and(|known| known.series.from <= now && now < known.series.until + grace);
-    let in_force = in_force.cloned().map(|mut known| {
-        if stale {
-            known.source = format!("last known, {}", known.source);
-        }
-        known
-    });
-    Reading { in_force, errors, fresh }
-}
-
-/// The values to plan with: as known, and beyond that the highest that is still ahead. None where it is not fresh.
+/// The values to plan with. None where nothing is known.
 #[must_use]
-pub fn to_plan_with(reading: &Reading, now: Moment) -> Option<Steps<i64>> {
-    let series = &reading.in_force.as_ref().filter(|_| reading.fresh)?.series;
-    let mut steps = series.steps.clone();
-    let highest = if now < series.until { steps.highest(now, series.until) } else { steps.at(now) };
-    steps.update(series.until, Moment::FAR_FUTURE, |_| highest);
-    Some(steps)
+pub fn to_plan_with(reading: &Reading) -> Option<Steps<i64>> {
+    reading.standing.steps.clone()
 }
 
 /// A value with its unit, for people.
@@ -215,7 +376,8 @@ mod tests {
         let text = text.ok_or("known")?;
         let series = parse(&text, &place, &provider);
         if let Some(of) = of {
-            signals.parsed.insert(key(&place, &provider), Parsed { of, series: series.clone(), used_at: now });
+            let parsed = Parsed { of, series: series.clone(), heard: now, used_at: now };
+            signals.parsed.insert(key(&place, &provider), parsed);
         }
         series
     }

@@ -8,7 +8,9 @@ use super::world::{Item, State, World, load_of};
 use crate::api::conditions::{
     self, ACCEPTED, ADMITTED, AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, FINISHED, FRESH, LEASED, WITHIN_CAP,
 };
-use crate::api::{GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase, PowerDomain, PowerDomainStatus};
+use crate::api::{
+    GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase, PowerDomain, PowerDomainStatus, RefusedValues,
+};
 use crate::caps::Order;
 use crate::core::admit::{Cycle, Reason, Verdict};
 use crate::core::plan::PoolId;
@@ -330,20 +332,33 @@ pub fn signal(signal: &GridSignal, reading: &Reading, now: Moment) -> GridSignal
     let generation = signal.metadata.generation;
     let old = signal.status.clone().unwrap_or_default();
     let known = reading.in_force.as_ref();
-    let current = known.filter(|_| reading.fresh).map(|known| &known.series);
+    let is_fresh = reading.is_fresh();
+    let standing = &reading.standing;
+    let steps = standing.steps.as_ref();
+    let until = known.map(|known| known.series.until).filter(|until| *until > now);
+    let next = steps.and_then(|steps| steps.next_change(now)).into_iter().chain(until).min();
+    let refused = reading.refused.iter().map(|(reason, count, first)| RefusedValues {
+        reason: reason.name().to_owned(),
+        count: i32::try_from(count).unwrap_or(i32::MAX),
+        first: first.chars().take(256).collect(),
+    });
     let mut status = GridSignalStatus {
         observed_generation: generation,
-        current_value: current.map(|series| value(signal.spec.what, series.steps.at(now))),
-        current_until: current
-            .and_then(|series| time(series.steps.next_change(now).unwrap_or(series.until).min(series.until))),
+        current_value: steps.map(|steps| value(signal.spec.what, steps.at(now))),
+        current_until: next.and_then(time),
         source: Some(known.map_or("none".to_owned(), |known| known.source.clone())),
         estimated: known.map(|known| known.series.estimated > 0),
         known_until: known.and_then(|known| time(known.series.until)),
         points: known.and_then(|known| i32::try_from(known.series.rows).ok()),
+        rung: Some(standing.rung.name().to_owned()),
+        rung_reason: Some(standing.why.chars().take(512).collect()),
+        heard_at: standing.heard.and_then(time),
+        licence: known.and_then(|known| known.licence.map(str::to_owned)),
+        refused: refused.collect(),
         conditions: old.conditions,
     };
     let errors = reading.errors.join("; ");
-    let text = match (reading.fresh, errors.is_empty(), known) {
+    let text = match (is_fresh, errors.is_empty(), known) {
         (true, true, _) => "its value now is known".to_owned(),
         (true, false, _) => format!("its value now is known; {errors}"),
         (false, false, _) => errors,
@@ -354,7 +369,7 @@ pub fn signal(signal: &GridSignal, reading: &Reading, now: Moment) -> GridSignal
     };
     let set = &mut status.conditions;
     conditions::set(set, ACCEPTED, true, "Accepted", "it can be read as it is written", generation, now);
-    let reason = if reading.fresh { "Fresh" } else { "Stale" };
-    conditions::set(&mut status.conditions, FRESH, reading.fresh, reason, &text, generation, now);
+    let reason = if is_fresh { "Fresh" } else { "Stale" };
+    conditions::set(&mut status.conditions, FRESH, is_fresh, reason, &text, generation, now);
     status
 }

@@ -113,6 +113,55 @@ fn grid_signals(cases: &mut Cases) {
         signal(json!({"file": {"path": "kr.csv"}, "format": "price-csv"})),
         "file.path must be absolute",
     );
+    let server = |server: Value| signal(json!({"server": server}));
+    let places = json!({"rows": "/rows", "start": "/t", "value": "/v"});
+    let url = "http://prometheus.monitoring:9090";
+    for good in [
+        json!({"kind": "ElectricityMaps", "token": "electricity-maps", "query": "forecast", "everySeconds": 900}),
+        json!({"kind": "UKCarbonIntensity"}),
+        json!({"kind": "EntsoE", "zone": "10Y1001A1001A82H", "token": "entsoe"}),
+        json!({"kind": "KPX", "token": "kpx", "query": "PwrAmountByGen"}),
+        json!({"kind": "EIA", "zone": "CISO", "token": "eia"}),
+        json!({"kind": "CarbonAwareSDK", "url": url}),
+        json!({"kind": "Prometheus", "url": url, "query": "grid_carbon", "unit": "g/kWh"}),
+        json!({"kind": "JSON", "url": "https://grid.example.org/x?zone=KR", "json": places, "unit": "lb/MWh"}),
+    ] {
+        cases.accepted(kind, server(good));
+    }
+    let of_uk = |more: Value| {
+        let mut spec = json!({"kind": "UKCarbonIntensity"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server(spec)
+    };
+    let json_alone = json!({"kind": "JSON", "url": url, "unit": "g/kWh"});
+    for (bad, message) in [
+        (server(json!({"kind": "CarbonAwareSDK"})), "url is needed"),
+        (server(json_alone), "json is for kind: JSON, which needs it"),
+        (of_uk(json!({"json": places})), "json is for kind: JSON"),
+        (of_uk(json!({"unit": "g/kWh"})), "unit is for kind: Prometheus and JSON"),
+        (server(json!({"kind": "Prometheus", "url": url, "query": "x"})), "unit is needed"),
+        (server(json!({"kind": "Prometheus", "url": url, "unit": "g/kWh"})), "query is needed"),
+        (server(json!({"kind": "ElectricityMaps", "query": "all"})), "latest, history or forecast"),
+        (server(json!({"kind": "KPX", "query": "all"})), "sumperfuel5m or PwrAmountByGen"),
+        (of_uk(json!({"query": "x"})), "query is for kind: Prometheus"),
+        (server(json!({"kind": "EntsoE"})), "zone of EntsoE is an EIC"),
+        (server(json!({"kind": "EntsoE", "zone": "DE-LU"})), "zone of EntsoE is an EIC"),
+        (signal(json!({"server": {"kind": "EIA"}, "format": "price-csv"})), "format is for file and configMap"),
+        (signal(json!({"file": file})), "format is for file and configMap"),
+        (signal(json!({"server": {"kind": "EIA"}, "column": "x"})), "column is for file and configMap"),
+        (signal(json!({"server": {"kind": "EIA"}, "file": file})), "either file or configMap or server"),
+    ] {
+        cases.refused(kind, bad, message);
+    }
+    let with = |what: &str, more: Value| {
+        let mut spec = json!({"what": what, "zone": "KR", "providers": [{"server": {"kind": "KPX"}}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    cases.accepted(kind, with("CarbonIntensity", json!({"staticGramsPerKwh": 436})));
+    cases.accepted(kind, with("Price", json!({"staticPricePerMwh": 150_000, "currency": "KRW"})));
+    cases.refused(kind, with("Price", json!({"staticGramsPerKwh": 436})), "staticGramsPerKwh is for");
+    cases.refused(kind, with("CarbonIntensity", json!({"currency": "KRW"})), "staticPricePerMwh and currency are for");
 }
 
 fn accelerator_profiles(cases: &mut Cases) {

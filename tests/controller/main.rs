@@ -13,4 +13,5 @@ mod moves;
 mod observe;
 mod own_node;
 mod service;
+mod signals;
 mod supply;

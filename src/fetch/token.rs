@@ -1,0 +1,82 @@
+//! Tokens from mounted files. They are read anew for each question, so that one that was changed is used at once, and shown to nobody.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+/// The longest token.
+const MOST: u64 = 8192;
+
+/// A folder of tokens, as a Secret is mounted: one file each.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    folder: PathBuf,
+}
+
+/// A token. Neither `{:?}` nor an error shows it.
+pub struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Tokens {
+    /// Tokens of this folder.
+    #[must_use]
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The token of a name, which is a file of the folder and no path: a signal can't send another file of the container away.
+    ///
+    /// # Errors
+    /// In words, without a letter of the file.
+    pub fn read(&self, name: &str) -> Result<Secret, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if name.is_empty() || name.len() > 253 || name.starts_with('.') || !name.bytes().all(is_plain) {
+            return Err(format!("token `{name}`: a name of letters, digits, `-`, `_` and `.` is needed, and no path"));
+        }
+        let path = self.folder.join(name);
+        let failed = |why: &dyn std::fmt::Display| format!("token {}: {why}", path.display());
+        // looked at before it is opened: opening a FIFO waits for who writes
+        if !std::fs::metadata(&path).map_err(|error| failed(&error))?.is_file() {
+            return Err(failed(&"is not a regular file"));
+        }
+        let mut text = String::new();
+        let file = std::fs::File::open(&path).map_err(|error| failed(&error))?;
+        file.take(MOST + 1).read_to_string(&mut text).map_err(|_| failed(&"can't be read as text"))?;
+        let token = text.trim();
+        if token.is_empty() || text.len() as u64 > MOST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(failed(&"has no token: one word of at most 8192 plain letters"));
+        }
+        Ok(Secret(token.to_owned()))
+    }
+}
+
+impl Secret {
+    pub(super) fn show(&self) -> &str {
+        &self.0
+    }
+
+    /// As part of a query. Keys of data.go.kr are given out encoded already, which shows by their `%`.
+    pub(super) fn in_query(&self) -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+        if self.0.contains('%') && self.0.bytes().all(|byte| plain(byte) || byte == b'%') {
+            return self.0.clone();
+        }
+        let each = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        self.0.bytes().map(each).collect()
+    }
+
+    /// What a server said, without the token where it said it, plain or encoded. A few letters are no secret, and stand in many words.
+    pub(super) fn hidden_in(&self, body: Vec<u8>) -> Vec<u8> {
+        const SECRET: usize = 8;
+        let text = String::from_utf8_lossy(&body);
+        let known = [self.0.clone(), self.in_query()];
+        if self.0.len() < SECRET || !known.iter().any(|known| text.contains(known)) {
+            return body;
+        }
+        known.iter().fold(text.into_owned(), |text, known| text.replace(known, "(token)")).into_bytes()
+    }
+}
