@@ -19,8 +19,11 @@ const CELLS: usize = 1024;
 /// The grain of cells where nothing else cuts them: that of the signals.
 const GRAIN: Seconds = Seconds::HOUR;
 
-/// What is added where a workload did not choose to be, as a part of the highest price.
-const ASIDE: f64 = 0.02;
+/// What is added where a workload did not choose to be, as a part of what the price of its supply varies by.
+const ASIDE: f64 = 0.03;
+
+/// A price that never changes is taken to vary by this part of it: places still differ by restarts and waiting.
+const FLAT: f64 = 0.01;
 
 /// What is free of one thing in each cell: a domain's watts or a pool's accelerators.
 #[derive(Debug)]
@@ -242,9 +245,7 @@ impl<'a> Market<'a> {
             let watt = |cell| chain.iter().map(|(domain, part)| of(*domain, cell) * part).sum();
             (0..cells).map(|cell| (watt(cell), of(domains + pool, cell))).collect()
         });
-        let highest = |supply: &Vec<f64>| supply.iter().fold(0.0, |highest: f64, price| highest.max(price.abs()));
-        let highest: Vec<f64> = self.supplies.iter().map(highest).collect();
-        let aside = self.problem.pools.iter().map(|pool| highest[pool.supply] * ASIDE).collect();
+        let aside = self.problem.pools.iter().map(|pool| self.spread(pool.supply) * ASIDE).collect();
         Prices { pools: pools.collect(), edges: self.edges.clone(), aside }
     }
 
@@ -273,6 +274,15 @@ impl<'a> Market<'a> {
             }
         }
         all
+    }
+
+    /// By how much the price of a supply varies: of a watt and a second. So much is what is scarce worth at about the most, where work can
+    /// be done at another time.
+    pub(super) fn spread(&self, supply: usize) -> f64 {
+        let prices = &self.supplies[supply][..self.cells()];
+        let (lowest, highest) =
+            prices.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), price| (low.min(*price), high.max(*price)));
+        (highest - lowest).max(highest.abs() * FLAT).max(0.0)
     }
 
     /// What a second of an offer's way costs at the price of its supply alone, in a cell or in all that comes later.

@@ -14,9 +14,8 @@ use super::crowd::{Crowd, Reached};
 use super::prices::Way;
 use crate::core::chance::random;
 
-/// How steeply prices rise: one that is used twice over costs so many times what its use costs in the mean. Measured on 1,000 and
-/// 10,000 workloads: with a half or four times of it the bound after ten sweeps is lower.
-const STEEPNESS: f64 = 2.0;
+/// How steeply prices rise: one that is used twice over costs so many times what the price of supply varies by.
+const STEEPNESS: f64 = 1.0;
 
 /// What one workload took, in cells.
 pub(super) type Choice = Vec<Taken>;
@@ -91,18 +90,30 @@ pub(super) fn sweep(crowd: &Crowd<'_>, reached: &mut Reached, sweeps: usize) -> 
     choices
 }
 
-/// How steep each price is, so that a thing used twice over costs a few times what its use costs in the mean.
+/// How steep each price is. Of watts that is measured by what the price of supply varies by, of accelerators by that of the watts which
+/// they draw in the mean.
 fn steepness(crowd: &Crowd<'_>, reached: &Reached, free: &[f64]) -> Vec<f64> {
-    let lengths = &crowd.market.lengths[..crowd.market.cells()];
+    let market = crowd.market;
+    let cells = market.cells();
+    let lengths = &market.lengths[..cells];
     let sum = |each: &[f64]| each.iter().zip(lengths).map(|(each, length)| each * length).sum::<f64>();
     let all: f64 = lengths.iter().sum();
+    let spread = (0..market.supplies.len()).map(|supply| market.spread(supply)).fold(0.0, f64::max);
+    let domains = market.problem.tree.len();
     let mut steepness = Vec::with_capacity(free.len());
-    for (used, free) in reached.used.chunks(lengths.len()).zip(free.chunks(lengths.len())) {
-        let total = sum(used);
-        let price = if total > 0.0 { reached.bound.abs() / total } else { 0.0 };
+    for (thing, (used, free)) in reached.used.chunks(cells).zip(free.chunks(cells)).enumerate() {
+        let used = sum(used);
+        let of_one = match thing.checked_sub(domains) {
+            None => 1.0,
+            Some(pool) => {
+                let (domain, there) = market.chains[pool].first().copied().unwrap_or((0, 1.0));
+                let watts = sum(&reached.used[domain * cells..(domain + 1) * cells]) / there;
+                if used > 0.0 { watts / used } else { 0.0 }
+            }
+        };
         // where nothing is free in a cell it would be infinite
-        let least = (sum(free) / all / 10.0).max(total / all / 10.0).max(1e-9);
-        steepness.extend(free.iter().map(|free| STEEPNESS * price / free.max(least)));
+        let least = (sum(free).max(used) / all / 10.0).max(1e-9);
+        steepness.extend(free.iter().map(|free| STEEPNESS * spread * of_one / free.max(least)));
     }
     steepness
 }
