@@ -48,7 +48,7 @@ fn problem(workloads: Vec<Workload>) -> Problem {
         horizon: Seconds::DAY,
         tree,
         pools: pools.to_vec(),
-        supplies: vec![Supply { price, intensity }],
+        supplies: vec![Supply { price, intensity, own: None }],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),

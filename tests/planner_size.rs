@@ -65,6 +65,7 @@ fn problem(workloads: Vec<Workload>) -> Problem {
         supplies: vec![Supply {
             price: Steps::new(90_000_000, (0..48).map(|hour| (NOW + Seconds(hour * HOUR), price(hour)))),
             intensity: None,
+            own: None,
         }],
         delay_cost_per_hour: 0,
         workloads,

@@ -75,7 +75,7 @@ fn problem(cap: i64, host: i64, prices: &[i64], workloads: Vec<Workload>) -> Pro
         horizon: Seconds(2 * Seconds::DAY.0),
         tree,
         pools: vec![pool],
-        supplies: vec![Supply { price: Steps::new(90_000_000, hours), intensity: None }],
+        supplies: vec![Supply { price: Steps::new(90_000_000, hours), intensity: None, own: None }],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),

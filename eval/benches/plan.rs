@@ -117,7 +117,7 @@ fn problem(count: u64) -> Problem {
         horizon: Seconds(SLOT * SLOTS),
         tree,
         pools,
-        supplies: vec![Supply { price: Steps::new(100_000_000, price), intensity: None }],
+        supplies: vec![Supply { price: Steps::new(100_000_000, price), intensity: None, own: None }],
         delay_cost_per_hour: 0,
         workloads: (0..count).map(workload).collect(),
         fixed: Vec::new(),

@@ -37,6 +37,7 @@ pub fn supplies(snapshot: &Snapshot, roots: &[&PowerDomain]) -> Vec<Supply> {
         Supply {
             price: Steps::new(at(Moment(0)), moments.into_iter().map(|moment| (moment, at(moment)))),
             intensity: carbon.map(|steps| steps.map(CarbonIntensity)),
+            own: None,
         }
     };
     roots.iter().map(supply).collect()

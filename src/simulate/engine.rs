@@ -120,6 +120,8 @@ struct Engine<'a> {
     meter: Meter<'a>,
     price: Outlook,
     carbon: Option<Outlook>,
+    /// What is generated on the site beyond what it draws with nothing running.
+    own: Option<Outlook>,
     plan: Option<Arc<PowerPlan>>,
     verdicts: BTreeMap<usize, (&'static str, String)>,
     last_thorough: Option<Moment>,
@@ -139,14 +141,20 @@ impl<'a> Engine<'a> {
             waits: Vec::new(),
         });
         let outlook = |steps| Outlook::new(steps, known_from(setup), setup.forecast, setup.seed);
+        let mut meter = Meter::new(&setup.tree, &setup.pools);
+        let idle = meter.draw(&InUse::new());
+        let roots = setup.tree.iter().filter(|(_, domain)| domain.parent.is_none());
+        let idle: Watts = roots.map(|(root, _)| idle[root.0]).sum();
+        let own = |steps: &Steps<Watts>| steps.map(|watts| (watts - idle).max(Watts::ZERO).0);
         Self {
             setup,
             policy,
             jobs: jobs.collect(),
             arrived: 0,
-            meter: Meter::new(&setup.tree, &setup.pools),
+            meter,
             price: outlook(price_over_time(setup)),
             carbon: setup.carbon.as_ref().map(|series| outlook(series.steps.clone())),
+            own: setup.generation.as_ref().map(|steps| outlook(own(steps))),
             plan: None,
             verdicts: BTreeMap::new(),
             last_thorough: None,
@@ -159,7 +167,8 @@ impl<'a> Engine<'a> {
     /// What happens at one moment: ends, arrivals, one cycle and its actions.
     fn step(&mut self, now: Moment) -> Result<(), RefusedPlan> {
         self.finish(now);
-        [Some(&mut self.price), self.carbon.as_mut()].into_iter().flatten().for_each(|outlook| outlook.observe(now));
+        let known = [Some(&mut self.price), self.carbon.as_mut(), self.own.as_mut()];
+        known.into_iter().flatten().for_each(|outlook| outlook.observe(now));
         while self.jobs.get(self.arrived).is_some_and(|progress| progress.job.arrival <= now) {
             self.arrived += 1;
         }
@@ -192,6 +201,12 @@ impl<'a> Engine<'a> {
         let workloads = order.iter().map(|i| self.workload(&self.jobs[*i], now)).collect();
         let until = now + Seconds(7 * Seconds::DAY.0); // longer than any wait: nothing is planned on what lies beyond
         let intensity = self.carbon.as_ref().map(|carbon| carbon.known(now, until).map(CarbonIntensity));
+        let own = self.own.as_ref().map(|own| {
+            let mut own = own.known(now, until);
+            // nothing is counted with that no forecast says
+            own.update(until.min(self.setup.end), Moment::FAR_FUTURE, |_| 0);
+            own
+        });
         let problem = Problem {
             now,
             seed: self.setup.seed,
@@ -199,7 +214,7 @@ impl<'a> Engine<'a> {
             horizon: until - now,
             tree: self.setup.tree.clone(),
             pools: self.setup.pools.clone(),
-            supplies: vec![Supply { price: self.price.known(now, until), intensity }],
+            supplies: vec![Supply { price: self.price.known(now, until), intensity, own }],
             delay_cost_per_hour: self.setup.delay_cost_per_hour,
             workloads,
             fixed: Vec::new(),
@@ -299,7 +314,9 @@ impl<'a> Engine<'a> {
         let planned = self.plan.iter().flat_map(|plan| &plan.entries).flat_map(|entry| &entry.runs);
         let planned = planned.flat_map(|run| [run.start, run.end]).filter(|at| *at > now).min();
         let waits = self.jobs[..self.arrived].iter().any(|progress| progress.finished.is_none());
-        let tick = self.price.next_change(now).filter(|_| waits).map(|at| at.max((now + Seconds(1)).ceil(LOOK_AGAIN)));
+        let own = self.own.as_ref().and_then(|own| own.next_change(now));
+        let tick = self.price.next_change(now).into_iter().chain(own).min();
+        let tick = tick.filter(|_| waits).map(|at| at.max((now + Seconds(1)).ceil(LOOK_AGAIN)));
         let events = [arrival, finish, caps, planned, tick];
         events.into_iter().flatten().filter(|at| *at > now).min().unwrap_or(Moment::FAR_FUTURE)
     }
@@ -401,8 +418,7 @@ fn known_from(setup: &Setup) -> Moment {
     [&setup.carbon, &setup.price].into_iter().flatten().map(|series| series.from).max().unwrap_or(setup.start)
 }
 
-/// Price of energy and of its carbon, per MWh. On-site generation makes that share of the root's cap free which it
-/// covers: a rule of thumb, since what it covers in truth depends on all that runs. The bill is exact.
+/// Price of energy and of its carbon, per MWh, of what is drawn from outside.
 fn price_over_time(setup: &Setup) -> Steps<i64> {
     let weight = match (setup.carbon_price, &setup.price) {
         (Some(price), _) => price,
@@ -414,18 +430,11 @@ fn price_over_time(setup: &Setup) -> Steps<i64> {
     for series in [&setup.carbon, &setup.price].into_iter().flatten() {
         moments.extend(series.steps.changes_between(from, setup.end));
     }
-    if let Some(generation) = &setup.generation {
-        moments.extend(generation.changes_between(setup.start, setup.end));
-    }
-    let site: i64 =
-        setup.tree.iter().filter(|(_, d)| d.parent.is_none()).map(|(_, d)| d.spec.cap.at(setup.start).0).sum();
     let at = |moment: Moment| {
         let energy = setup.price.as_ref().map_or(0, |series| series.steps.at(moment));
         let carbon =
             setup.carbon.as_ref().map_or(0, |series| weight.per_mwh(CarbonIntensity(series.steps.at(moment))).0);
-        let price = energy + carbon;
-        let covered = setup.generation.as_ref().map_or(0, |steps| steps.at(moment).0.clamp(0, site));
-        price - price / site.max(1) * covered
+        energy + carbon
     };
     let mut steps = Steps::new(at(from), moments.into_iter().map(|moment| (moment, at(moment))).collect::<Vec<_>>());
     let highest = steps.highest(setup.start, setup.end);

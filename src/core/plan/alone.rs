@@ -12,13 +12,23 @@ pub(super) struct Taken {
     pub pool: usize,
     pub watts: f64,
     pub accelerators: f64,
+    /// The watts that are paid for.
+    pub paid: f64,
     /// What a second of it does, as a part of that at full.
     pub pace: f64,
 }
 
 impl Taken {
     fn of(way: &Way, cell: usize, seconds: f64) -> Self {
-        Self { cell, seconds, pool: way.pool, watts: way.watts, accelerators: way.accelerators, pace: way.pace }
+        Self {
+            cell,
+            seconds,
+            pool: way.pool,
+            watts: way.watts,
+            accelerators: way.accelerators,
+            paid: way.paid,
+            pace: way.pace,
+        }
     }
 }
 
@@ -246,7 +256,7 @@ fn cheapest_rises(
 ) -> f64 {
     open.clear();
     tried.clear();
-    let off = Way { pace: 0.0, watts: 0.0, accelerators: 0.0, ..points[0] };
+    let off = Way { pace: 0.0, watts: 0.0, accelerators: 0.0, paid: 0.0, ..points[0] };
     let rate = |(from, a): (f64, Way), (to, b): (f64, Way)| (to - from) / (b.pace - a.pace);
     for (cell, seconds) in offer.window(market) {
         hull.clear();
@@ -264,7 +274,12 @@ fn cheapest_rises(
         }
         open.extend(hull.windows(2).map(|pair| {
             let (from, to) = (pair[0].1, pair[1].1);
-            let more = Way { watts: to.watts - from.watts, accelerators: to.accelerators - from.accelerators, ..to };
+            let more = Way {
+                watts: to.watts - from.watts,
+                accelerators: to.accelerators - from.accelerators,
+                paid: to.paid - from.paid,
+                ..to
+            };
             let taken = Taken::of(&more, cell, seconds);
             Open { rate: rate(pair[0], pair[1]), gains: to.pace - from.pace, taken }
         }));
@@ -288,7 +303,7 @@ fn cheapest_rises(
 }
 
 /// How often the worth of a second's work is halved between too little and enough.
-const HALVINGS: usize = 16;
+const HALVINGS: usize = 14;
 
 /// The cheapest seconds where a stop costs: work is paid so much a second (Lagrange), and under that a dynamic programme over the cells says
 /// where it runs; the pay is halved between too little and enough. What it returns is what no choice of seconds costs less than; what is
@@ -323,12 +338,14 @@ fn with_restarts(
         }
         before = Some(cell);
     }
-    let (mut low, mut high) = (0.0_f64.min(-highest), highest * 1.01 + 1.0);
+    // work is planned in whole seconds, so up to a second's more is done: where that is paid for, it is counted with
+    let paid = |pay: f64| pay * if pay < 0.0 { offer.length + 1.0 } else { offer.length };
+    let (mut low, mut high) = (-highest, highest * 1.01 + 1.0);
     let mut best = f64::NEG_INFINITY;
     for _ in 0..HALVINGS {
         let pay = f64::midpoint(low, high);
         let (cost, work) = under_pay(rows, points.len(), offer.is_running, pay, back, tried);
-        best = best.max(cost + pay * offer.length);
+        best = best.max(cost + paid(pay));
         if work < offer.length { low = pay } else { high = pay }
     }
     let (cost, mut work) = under_pay(rows, points.len(), offer.is_running, high, back, tried);
@@ -339,7 +356,7 @@ fn with_restarts(
         work -= spare * taken.pace;
     }
     tried.retain(|taken| taken.seconds > 0.0);
-    best.max(cost + high * offer.length)
+    best.max(cost + paid(high))
 }
 
 /// Where it runs if its work is paid so much, from the end on: what that costs less the pay, and how much work it is.
@@ -468,7 +485,7 @@ mod tests {
         ) {
             let row = |(cell, (seconds, unit)): (usize, &(u16, i16))| {
                 let (seconds, unit) = (f64::from(*seconds), f64::from(*unit));
-                let taken = Taken { cell, seconds, pool: 0, watts: 1.0, accelerators: 1.0, pace: 1.0 };
+                let taken = Taken { cell, seconds, pool: 0, watts: 1.0, accelerators: 1.0, paid: 1.0, pace: 1.0 };
                 Row { taken, cost: unit * seconds, work: seconds, start: f64::from(restart) }
             };
             let rows: Vec<Row> = each.iter().enumerate().map(row).collect();

@@ -65,14 +65,14 @@ impl<'a> Crowd<'a> {
         self.market.lengths[..self.market.cells()].iter().copied().cycle()
     }
 
-    /// Is there too little of something?
+    /// Is there too little of something, or something that costs nothing?
     pub(super) fn is_over(&self, used: &[f64]) -> bool {
-        used.iter().zip(self.free()).any(|(used, free)| *used > free)
+        self.market.has_own() || used.iter().zip(self.free()).any(|(used, free)| *used > free)
     }
 
     /// What all would choose if nothing were scarce.
     pub(super) fn start(&self) -> Reached {
-        let prices = vec![0.0; self.market.scarce.len() * self.market.cells()];
+        let prices = self.market.nothing_scarce();
         let (bound, used) = self.value(&prices);
         Reached { prices, bound, used }
     }
@@ -81,31 +81,36 @@ impl<'a> Crowd<'a> {
     pub(super) fn value(&self, scarce: &[f64]) -> (f64, Vec<f64>) {
         let market = self.market;
         let (cells, prices) = (market.cells(), market.prices(scarce));
-        // of each pool in each cell: watts and accelerators
+        // of each pool in each cell: watts, accelerators, and watts that are paid for
         let sums = |offers: &[usize]| {
-            let (mut cost, mut used) = (0.0, vec![(0.0, 0.0); market.chains.len() * cells]);
+            let (mut cost, mut used) = (0.0, vec![(0.0, 0.0, 0.0); market.chains.len() * cells]);
             let mut scratch = Scratch::default();
             for i in offers {
                 let unit = |way: &_, cell| market.unit(way, &prices, cell);
                 cost += choose(market, unit, &market.offers[*i], *i, &mut scratch);
-                for Taken { cell, seconds, pool, watts, accelerators, .. } in &scratch.taken {
+                for Taken { cell, seconds, pool, watts, accelerators, paid, .. } in &scratch.taken {
                     if *cell < cells {
                         let sum = &mut used[pool * cells + cell];
-                        *sum = (sum.0 + seconds * watts, sum.1 + seconds * accelerators);
+                        *sum = (sum.0 + seconds * watts, sum.1 + seconds * accelerators, sum.2 + seconds * paid);
                     }
                 }
             }
             (cost, used)
         };
-        let each: Vec<(f64, Vec<(f64, f64)>)> = self.offers.par_chunks(TOGETHER).map(sums).collect();
+        let each: Vec<(f64, Vec<(f64, f64, f64)>)> = self.offers.par_chunks(TOGETHER).map(sums).collect();
         let mut bound = market.anyway * self.part;
         let mut used = vec![0.0; scarce.len()];
-        let (watts, accelerators) = used.split_at_mut(market.problem.tree.len() * cells);
+        let (watts, rest) = used.split_at_mut(market.problem.tree.len() * cells);
+        let (accelerators, own) = rest.split_at_mut(market.chains.len() * cells);
         for (cost, sums) in &each {
             bound += cost;
             for (pool, (sums, chain)) in sums.chunks(cells).zip(&market.chains).enumerate() {
-                for (cell, ((sum, count), length)) in sums.iter().zip(&market.lengths).enumerate() {
+                let supply = market.problem.pools[pool].supply;
+                for (cell, ((sum, count, paid), length)) in sums.iter().zip(&market.lengths).enumerate() {
                     accelerators[pool * cells + cell] += count / length;
+                    if market.problem.supplies[supply].own.is_some() {
+                        own[supply * cells + cell] += paid / length;
+                    }
                     for (domain, there) in chain {
                         watts[domain * cells + cell] += sum / length * there;
                     }

@@ -122,6 +122,11 @@ impl<'a> Draft<'a> {
         self.count(i, Ledger::add);
     }
 
+    /// What a placement of a workload that is not placed costs where it would stand.
+    pub(super) fn net(&self, i: usize, placement: &Placement) -> i128 {
+        place::net(self.problem, &self.ledger, self.workload(i), placement)
+    }
+
     /// Takes a placement back.
     pub(super) fn take(&mut self, i: usize) -> Option<(Placement, Why)> {
         self.count(i, Ledger::remove);
@@ -186,7 +191,7 @@ impl<'a> Draft<'a> {
         let mut priorities: Vec<i32> = self.problem.workloads.iter().map(|workload| workload.priority).collect();
         priorities.sort_unstable_by(|a, b| b.cmp(a));
         priorities.dedup();
-        let mut score = Score { misses: vec![0; priorities.len()], late: 0, waits: 0, cost: 0 };
+        let mut score = Score { misses: vec![0; priorities.len()], late: 0, waits: 0, cost: -self.ledger.saved() };
         for (workload, placed) in self.problem.workloads.iter().zip(&self.placed) {
             let Some((placement, _)) = placed else { continue };
             score.cost += placement.cost;
@@ -212,7 +217,7 @@ impl<'a> Draft<'a> {
     /// The plan that this draft is, of a policy that says nothing of what could be.
     pub(super) fn into_plan_without_bound(self, policy: &'static str) -> PowerPlan {
         let problem = self.problem;
-        let mut cost: i128 = 0;
+        let mut cost = -self.ledger.saved();
         let entries: Vec<Entry> = problem
             .workloads
             .iter()

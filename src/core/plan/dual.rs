@@ -40,9 +40,6 @@ const AHEAD: (f64, f64) = (1e-6, 0.05);
 /// The most that steps are lengthened, as long as they do good.
 const STRIDE: f64 = 50.0;
 
-/// The highest price. Where no plan keeps all deadlines none is high enough, and they would grow without end.
-const MOST: f64 = 1e15;
-
 /// A bound is given away by so much, for what is lost by rounding in its sums.
 const ROUNDING: f64 = 1e-9;
 
@@ -96,22 +93,34 @@ impl Crowd<'_> {
         let looks: usize = self.offers.iter().map(|i| self.market.offers[*i].looks()).sum();
         let rounds = (LOOKS / looks.max(1)).min(ROUNDS);
         let (mut stride, mut bad) = (FIRST, 0);
+        let ranges = self.market.ranges();
+        let square = |direction: &[f64], prices: &[f64]| -> f64 {
+            let moves = direction.iter().zip(prices.iter().zip(&ranges)).filter(|(over, (price, (least, most)))| {
+                **over > 0.0 && *price < most || **over < 0.0 && *price > least
+            });
+            moves.map(|(over, _)| over * over).sum()
+        };
+        if square(&self.over(mean), best) <= 0.0 {
+            // what sweeps end with fits together, though under their prices not all would choose it
+            (_, *mean) = self.value(best);
+        }
         for _ in 0..rounds {
             let direction = self.over(mean);
-            let square: f64 = direction
-                .iter()
-                .zip(&*best)
-                .filter(|(over, price)| **over > 0.0 || **price > 0.0)
-                .map(|(over, _)| over * over)
-                .sum();
+            let square = square(&direction, best);
             if square <= 0.0 {
                 break;
             }
-            let ahead =
-                aim.map_or(f64::INFINITY, |aim| aim - *bound).clamp(bound.abs() * AHEAD.0, bound.abs() * AHEAD.1) + 1.0;
+            // a bound near nothing says nothing of how far it is to the optimum
+            let far = aim.map_or(0.0, f64::abs);
+            let scale = if bound.abs() < far / 2.0 { far } else { bound.abs() };
+            let ahead = aim.map_or(f64::INFINITY, |aim| aim - *bound).clamp(scale * AHEAD.0, scale * AHEAD.1) + 1.0;
             let step = stride * ahead / square;
-            let next: Vec<f64> =
-                best.iter().zip(&direction).map(|(price, over)| (price + step * over).clamp(0.0, MOST)).collect();
+            let next: Vec<f64> = best
+                .iter()
+                .zip(&direction)
+                .zip(&ranges)
+                .map(|((price, over), (least, most))| (price + step * over).clamp(*least, *most))
+                .collect();
             let (reached, used) = self.value(&next);
             let newest = self.over(&used);
             let agrees: f64 = newest.iter().zip(&direction).map(|(a, b)| a * b).sum();

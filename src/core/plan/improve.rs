@@ -162,7 +162,7 @@ fn settle(draft: &mut Draft<'_>, floors: &[Option<Placement>]) {
         for i in wanting(draft, floors) {
             let Some((old, why)) = draft.take(i) else { continue };
             match place::in_time(draft.problem, &draft.ledger, draft.workload(i), None) {
-                Some(new) if (new.late, new.cost) < (old.late, old.cost) => {
+                Some(new) if (new.late, draft.net(i, &new)) < (old.late, draft.net(i, &old)) => {
                     draft.put(i, new, Why::Cheapest);
                     moved = true;
                 }
@@ -209,13 +209,16 @@ fn partners(draft: &Draft<'_>, floors: &[Option<Placement>], i: usize, best: &Pl
 
 /// Two are placed anew, the first before the second, if that is better for both together.
 fn swap(draft: &mut Draft<'_>, i: usize, j: usize) -> bool {
+    let with_both = draft.ledger.saved();
     let (Some((old_i, why_i)), Some((old_j, why_j))) = (draft.take(i), draft.take(j)) else { return false };
-    let before = (old_i.late + old_j.late, old_i.cost + old_j.cost);
+    let saved = with_both - draft.ledger.saved();
+    let before = (old_i.late + old_j.late, old_i.cost + old_j.cost - saved);
     if let Some(new_i) = place::in_time(draft.problem, &draft.ledger, draft.workload(i), None) {
-        let first = (new_i.late, new_i.cost);
+        let first = (new_i.late, draft.net(i, &new_i));
         draft.put(i, new_i, Why::Cheapest);
         let new_j = place::in_time(draft.problem, &draft.ledger, draft.workload(j), None);
-        if let Some(new_j) = new_j.filter(|new_j| (first.0 + new_j.late, first.1 + new_j.cost) < before) {
+        let is_better = |new_j: &Placement| (first.0 + new_j.late, first.1 + draft.net(j, new_j)) < before;
+        if let Some(new_j) = new_j.filter(is_better) {
             draft.put(j, new_j, Why::Cheapest);
             return true;
         }

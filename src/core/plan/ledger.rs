@@ -1,6 +1,7 @@
 //! What is promised over time, at every domain: can this load be added there and then, and if not, what is short?
 
-use super::{Load, PoolId, Problem};
+use super::place::root_watts;
+use super::{Load, PoolId, Problem, Supply};
 use crate::core::domain::DomainId;
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds, Watts};
@@ -19,10 +20,19 @@ pub struct Ledger<'a> {
     used: Vec<Steps<Use>>,
     /// Per domain: cap − baseline − what is promised below, as seen there. Negative where a cap fell.
     free: Vec<Steps<i64>>,
+    /// Per supply: what is left of what is generated on the site.
+    own: Vec<Option<Own>>,
     /// Per pool: its domain and all above, each with the overhead it adds.
     chains: Vec<Vec<DomainId>>,
     /// Searches that were made: a thousand workloads of one kind would else look through the same full hours each.
     known: RefCell<Vec<Known>>,
+}
+
+/// What is generated on the site: what there is for those that can be moved, and what is left of it.
+#[derive(Debug, Clone)]
+struct Own {
+    first: Steps<i64>,
+    left: Steps<i64>,
 }
 
 /// What a search found: in this pool nothing of this load or more fits for this length or longer, if it starts in
@@ -109,7 +119,9 @@ impl<'a> Ledger<'a> {
             problem.tree.seen_from_above(pool.domain, pool.idle).for_each(|(domain, watts)| draws(domain, watts));
         }
         let used = vec![Steps::constant(Use::default()); problem.pools.len()];
-        Self { problem, grain: Seconds(1), used, free, chains, known: RefCell::default() }
+        let own = |supply: &Supply| supply.own.clone().map(|own| Own { first: own.clone(), left: own });
+        let own = problem.supplies.iter().map(own).collect();
+        Self { problem, grain: Seconds(1), used, free, own, chains, known: RefCell::default() }
     }
 
     /// The same, counting in whole grains; as yet without any load.
@@ -137,6 +149,10 @@ impl<'a> Ledger<'a> {
         for fixed in &problem.fixed {
             self.add(fixed.pool, fixed.load, problem.now, fixed.until);
         }
+        for own in self.own.iter_mut().flatten() {
+            own.first = own.left.map(|left| left.max(0));
+            own.left = own.first.clone();
+        }
         self
     }
 
@@ -151,6 +167,11 @@ impl<'a> Ledger<'a> {
     }
 
     fn change(&mut self, pool: PoolId, load: Load, from: Moment, to: Moment, sign: i64) {
+        if let Some(own) = &mut self.own[self.problem.pool(pool).supply] {
+            // to the second: nothing is looked up here that a search depends on
+            let watts = sign * root_watts(self.problem, pool, load);
+            own.left.update(from, to, |left| left.saturating_sub(watts));
+        }
         let (from, to) = (from.floor(self.grain), to.ceil(self.grain));
         let pieces: Vec<_> = self.used[pool.0].pieces(from, to).collect();
         for (start, end, used) in pieces {
@@ -308,6 +329,35 @@ impl<'a> Ledger<'a> {
     /// Remembers again what was known before something was taken back, now that the same is there again.
     pub fn restore(&mut self, known: Vec<Known>) {
         *self.known.get_mut() = known;
+    }
+
+    /// What is left of what is generated on the site for a pool, over time; none where nothing is. Negative where more is drawn.
+    #[must_use]
+    pub(super) fn own_left(&self, pool: PoolId) -> Option<&Steps<i64>> {
+        self.own[self.problem.pool(pool).supply].as_ref().map(|own| &own.left)
+    }
+
+    /// What all loads would cost more if nothing were generated on the site, in cost units.
+    #[must_use]
+    pub(super) fn saved(&self) -> i128 {
+        let each = self.problem.supplies.iter().zip(&self.own);
+        let saved = |(supply, own): (&Supply, &Own)| -> i128 {
+            let (mut first_at, mut price_at) = (0, 0);
+            let mut saved = 0;
+            for (from, to, left) in own.left.pieces(self.problem.now, Moment::FAR_FUTURE) {
+                for (from, to, first) in own.first.pieces_after(&mut first_at, from, to) {
+                    let used = i128::from(first - left.max(0));
+                    if used > 0 {
+                        let pieces = supply.price.pieces_after(&mut price_at, from, to);
+                        saved += pieces
+                            .map(|(from, to, price)| used * i128::from(price.max(0)) * i128::from((to - from).0))
+                            .sum::<i128>();
+                    }
+                }
+            }
+            saved
+        };
+        each.filter_map(|(supply, own)| Some((supply, own.as_ref()?))).map(saved).sum()
     }
 
     /// What is free at a domain over time.

@@ -8,14 +8,16 @@ use super::points::{Rise, rises};
 use super::prices::Guide;
 use super::seconds::{Piece, Stretch, in_runs, one_run};
 use super::slots::in_slots;
-use super::{Load, PoolChoice, Problem, Run, Suspension, Workload};
+use super::{Load, PoolChoice, PoolId, Problem, Run, Suspension, Workload};
+use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 
 /// Runs for one workload, and what they cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Placement {
     pub runs: Vec<Run>,
-    /// Price × watts × seconds, plus delay: comparable between placements of one problem, exact.
+    /// Price × watts × seconds, plus delay: comparable between placements of one problem, exact. As if nothing were generated on the
+    /// site: what that saves depends on the others ([`net`]).
     pub cost: i128,
     pub late: Seconds,
 }
@@ -32,6 +34,8 @@ pub(super) trait Room {
     /// From when on it does not fit any more, in `[from, to)`; none if it fits throughout.
     fn until_when(&self, choice: PoolChoice, from: Moment, to: Moment) -> Option<Moment>;
     fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment>;
+    /// What is left of what is generated on the site for a pool, over time; none where nothing is.
+    fn own_left(&self, pool: PoolId) -> Option<&Steps<i64>>;
     /// The last moment up to this one at which no part of what is counted is used by halves.
     fn whole(&self, until: Moment) -> Moment;
     /// The spans of `[from, to)` in which it fits.
@@ -47,6 +51,9 @@ impl Room for Ledger<'_> {
     }
     fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment> {
         Ledger::earliest(self, choice.pool, choice.load, from, length)
+    }
+    fn own_left(&self, pool: PoolId) -> Option<&Steps<i64>> {
+        Ledger::own_left(self, pool)
     }
     fn whole(&self, until: Moment) -> Moment {
         until.floor(self.grain())
@@ -130,10 +137,8 @@ fn in_seconds(
         is_asked.then(|| in_slots(problem, room, workload, *point, by)).flatten()
     });
     let placed = found.iter().cloned().chain(in_slots);
-    placed.min_by_key(|placement| (placement.cost, placement.finish())).map(|placement| {
-        let cost = placement.cost;
-        (placement, cost)
-    })
+    let paid = placed.map(|placement| (net(problem, room, workload, &placement), placement));
+    paid.min_by_key(|(paid, placement)| (*paid, placement.finish())).map(|(paid, placement)| (placement, paid))
 }
 
 /// Where a workload fits, cut wherever what a second costs changes.
@@ -146,24 +151,64 @@ fn pieces(
     guide: Option<Guide<'_>>,
 ) -> Vec<Piece> {
     let watts = i128::from(root_watts(problem, choice.pool, choice.load));
-    let supply = &problem.supply(choice.pool).price;
+    // at the prices of a guide what is generated on the site has a price of its own
+    let guided = guide.and_then(|guide| guide.own_price(problem.pool(choice.pool).supply));
+    let own = if guide.is_some() { None } else { room.own_left(choice.pool) };
+    let supply = guided.unwrap_or(&problem.supply(choice.pool).price);
     let scarce = guide.map(|guide| guide.over_time(problem, choice.pool, choice.load));
     let (mut at, mut scarce_at) = (supply.place(from), scarce.as_ref().map_or(0, |scarce| scarce.place(from)));
+    let mut own_at = own.map_or(0, |own| own.place(from));
     let mut pieces = Vec::new();
+    let mut piece = |start, end, unit| {
+        pieces.push(Piece { start, end, first: Rise::to(choice.pace, unit), more: 0 });
+    };
     for (from, to) in room.spans(choice, from, by) {
         for (from, to, price) in supply.pieces_after(&mut at, from, to) {
-            let unit = i128::from(price) * watts;
-            let piece = |start, end, unit| Piece { start, end, first: Rise::to(choice.pace, unit), more: 0 };
-            match &scarce {
-                None => pieces.push(piece(from, to, unit)),
-                Some(scarce) => {
+            match (own, &scarce) {
+                (None, None) => piece(from, to, i128::from(price) * watts),
+                (None, Some(scarce)) => {
                     let cut = scarce.pieces_after(&mut scarce_at, from, to);
-                    pieces.extend(cut.map(|(start, end, more)| piece(start, end, unit + more)));
+                    cut.for_each(|(start, end, more)| piece(start, end, i128::from(price) * watts + more));
+                }
+                (Some(own), _) => {
+                    let cut = own.pieces_after(&mut own_at, from, to);
+                    cut.for_each(|(start, end, left)| {
+                        piece(start, end, i128::from(price) * charged(watts, left, price));
+                    });
                 }
             }
         }
     }
     pieces
+}
+
+/// What of a load's watts is drawn from outside, where so much is left of what is generated on the site. At a negative price all is,
+/// since that is paid for.
+pub(super) fn charged(watts: i128, left: i64, price: i64) -> i128 {
+    if price <= 0 { watts } else { watts - i128::from(left).clamp(0, watts) }
+}
+
+/// What runs cost less since something is generated on the site and left, while the workload itself is not in the room.
+fn saved(problem: &Problem, room: &impl Room, workload: &Workload, runs: &[Run]) -> i128 {
+    let each = runs.iter().map(|run| {
+        let (Some(own), Some(load)) = (room.own_left(run.pool), workload.load_at(run.pool, run.pace)) else { return 0 };
+        let watts = i128::from(root_watts(problem, run.pool, load));
+        let price = &problem.supply(run.pool).price;
+        let mut at = price.place(run.start);
+        let mut saved = 0;
+        for (from, to, left) in own.pieces(run.start, run.end) {
+            for (from, to, price) in price.pieces_after(&mut at, from, to) {
+                saved += i128::from(price) * (watts - charged(watts, left, price)) * i128::from((to - from).0);
+            }
+        }
+        saved
+    });
+    each.sum()
+}
+
+/// What a placement costs where it stands, while the workload itself is not in the room.
+pub(super) fn net(problem: &Problem, room: &impl Room, workload: &Workload, placement: &Placement) -> i128 {
+    placement.cost - saved(problem, room, workload, &placement.runs)
 }
 
 /// Where a workload fits at any of its points in a pool, cut wherever what a second costs or the points that fit change, each with
@@ -303,7 +348,7 @@ pub(super) fn delay_cost(problem: &Problem) -> i128 {
 }
 
 /// What a load draws as its root sees it, with its hosts all brought into use by it.
-pub(super) fn root_watts(problem: &Problem, pool: super::PoolId, load: Load) -> i64 {
+pub(super) fn root_watts(problem: &Problem, pool: PoolId, load: Load) -> i64 {
     let pool = problem.pool(pool);
     let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
     problem.tree.seen_from_above(pool.domain, own).last().map_or(own.0, |(_, watts)| watts.0)

@@ -9,7 +9,7 @@ use super::alone::Taken;
 use super::ledger::Ledger;
 use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
 use super::points::seconds_for;
-use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Suspension, Workload};
+use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Supply, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Money, Seconds};
 
@@ -25,11 +25,17 @@ const ASIDE: f64 = 0.03;
 /// A price that never changes is taken to vary by this part of it: places still differ by restarts and waiting.
 const FLAT: f64 = 0.01;
 
+/// The highest price. Where no plan keeps all deadlines none is high enough, and they would grow without end.
+const MOST: f64 = 1e15;
+
 /// What is free of one thing in each cell: a domain's watts or a pool's accelerators.
 #[derive(Debug)]
 pub(super) struct Scarce {
-    /// Mean over the cell of what those that can be moved may use.
+    /// Mean over the cell of what those that can be moved may use. Of what is generated on the site it may be less than nothing, where
+    /// what can't be moved draws more.
     pub free: Vec<f64>,
+    /// The highest price in each cell: of what is generated on the site that of the supply, at which more can be had. None: any.
+    pub most: Option<Vec<f64>>,
 }
 
 /// A problem as a market: what is scarce, and who wants it.
@@ -42,7 +48,7 @@ pub(super) struct Market<'a> {
     pub lengths: Vec<f64>,
     /// The lowest price of each supply in each cell, and in all that comes later.
     pub supplies: Vec<Vec<f64>>,
-    /// The domains in the tree's order, then the pools.
+    /// The domains in the tree's order, then the pools, then of each supply what is generated on the site.
     pub scarce: Vec<Scarce>,
     /// Of each pool: the domains above it, and what a watt in the pool is there.
     pub chains: Vec<Vec<(usize, f64)>>,
@@ -100,7 +106,9 @@ impl Offer {
 
     /// How many prices are looked at when it chooses.
     pub(super) fn looks(&self) -> usize {
-        self.ways.iter().flatten().count() * (self.cells.1 - self.cells.0)
+        // where a stop costs each is looked at again and again, which is quickly done
+        let times = if self.restart > 0.0 { 4 } else { 1 };
+        times * self.ways.iter().flatten().count() * (self.cells.1 - self.cells.0)
     }
 }
 
@@ -127,6 +135,8 @@ pub(super) struct Prices {
     pools: Vec<Vec<(f64, f64)>>,
     /// Of each pool: what a watt and a second are taken to cost more where a workload did not choose to be.
     aside: Vec<f64>,
+    /// Of each supply with generation on the site: what a watt of it or of the supply costs, in each cell and over time.
+    own: Vec<Option<(Vec<f64>, Steps<i64>)>>,
 }
 
 /// What steers the search for one workload's place.
@@ -138,10 +148,15 @@ pub(super) struct Guide<'a> {
     pub chosen: &'a [Taken],
 }
 
-impl Guide<'_> {
+impl<'a> Guide<'a> {
+    /// What a watt costs of a supply with generation on the site, over time; none where nothing is generated.
+    pub(super) fn own_price(&self, supply: usize) -> Option<&'a Steps<i64>> {
+        self.prices.own[supply].as_ref().map(|(_, over_time)| over_time)
+    }
+
     /// What a second of a load in a pool costs on top of its supply, over time.
     pub(super) fn over_time(&self, problem: &Problem, pool: PoolId, load: Load) -> Steps<i128> {
-        let Prices { edges, pools, aside } = self.prices;
+        let Prices { edges, pools, aside, .. } = self.prices;
         let watts = watts_at_least(problem, pool, load);
         let aside = if self.chosen.is_empty() { 0.0 } else { aside[pool.0] * watts };
         let mut is_chosen = vec![false; pools[pool.0].len()];
@@ -200,8 +215,17 @@ impl<'a> Market<'a> {
                 let pace = workload.running.map_or(Pace::FULL, |running| running.pace);
                 let until = problem.now + seconds_for(workload.work(), i128::from(pace.per_million()));
                 anyway.push((pool, load, until));
-                let price = problem.supply(pool).price.integral(problem.now, until);
-                cost += price as f64 * root_watts(problem, pool, load) as f64;
+                let Supply { price, own, .. } = problem.supply(pool);
+                let watts = root_watts(problem, pool, load) as f64;
+                match own {
+                    None => cost += price.integral(problem.now, until) as f64 * watts,
+                    // it is charged with what is generated, and behind the last cell at negative prices alone: nothing else is sure
+                    Some(_) => {
+                        let behind = price.pieces(last.min(until), until);
+                        cost += behind.map(|(from, to, price)| price.min(0) as f64 * (to - from).0 as f64).sum::<f64>()
+                            * watts;
+                    }
+                }
             }
         }
         let held: Vec<(PoolId, Load)> = workloads().filter_map(Workload::running_load).collect();
@@ -212,16 +236,27 @@ impl<'a> Market<'a> {
                 let sum: f64 = pieces.map(|(from, to, free)| free.max(0) as f64 * (to - from).0 as f64).sum();
                 sum / (pair[1] - pair[0]).0 as f64
             });
-            Scarce { free: cells.collect() }
+            Scarce { free: cells.collect(), most: None }
         });
-        let scarce = scarce.collect();
+        let mut scarce: Vec<Scarce> = scarce.collect();
+        let supplies = problem.supplies.iter().map(|supply| {
+            let mut prices: Vec<f64> = lowest(&supply.price);
+            if let (Some(behind), Some(own)) = (prices.last_mut(), &supply.own)
+                && own.highest(last, Moment::FAR_FUTURE) > 0
+            {
+                *behind = behind.min(0.0);
+            }
+            prices
+        });
+        let supplies: Vec<Vec<f64>> = supplies.collect();
+        scarce.extend((0..supplies.len()).map(|i| generated(problem, i, &supplies[i], &anyway, &edges)));
         let offers =
             movable.iter().filter(|i| !problem.workloads[**i].choices.is_empty()).map(|i| offer(problem, *i, &edges));
         let offers = offers.collect();
         Self {
             problem,
             lengths,
-            supplies: problem.supplies.iter().map(|supply| lowest(&supply.price)).collect(),
+            supplies,
             scarce,
             offers,
             anyway: cost,
@@ -246,7 +281,16 @@ impl<'a> Market<'a> {
             (0..cells).map(|cell| (watt(cell), of(domains + pool, cell))).collect()
         });
         let aside = self.problem.pools.iter().map(|pool| self.spread(pool.supply) * ASIDE).collect();
-        Prices { pools: pools.collect(), edges: self.edges.clone(), aside }
+        let things = domains + self.problem.pools.len();
+        let own = self.problem.supplies.iter().enumerate().map(|(i, supply)| {
+            supply.own.as_ref()?;
+            let prices = scarce[(things + i) * cells..(things + i + 1) * cells].to_vec();
+            let behind = self.supplies[i][cells] as i64;
+            let each = prices.iter().map(|price| *price as i64).chain([behind]);
+            let over_time = Steps::new(behind, self.edges.iter().copied().zip(each));
+            Some((prices, over_time))
+        });
+        Prices { pools: pools.collect(), edges: self.edges.clone(), aside, own: own.collect() }
     }
 
     /// What all that is scarce is worth, of the same; what is worth nothing is left out.
@@ -282,6 +326,7 @@ impl<'a> Market<'a> {
         let prices = &self.supplies[supply][..self.cells()];
         let (lowest, highest) =
             prices.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), price| (low.min(*price), high.max(*price)));
+        let lowest = if self.problem.supplies[supply].own.is_some() { lowest.min(0.0) } else { lowest };
         (highest - lowest).max(highest.abs() * FLAT).max(0.0)
     }
 
@@ -290,9 +335,35 @@ impl<'a> Market<'a> {
         self.supplies[self.problem.pools[way.pool].supply][cell] * way.paid
     }
 
+    /// The prices where nothing is scarce: what is generated on the site is charged as if it were not there.
+    pub(super) fn nothing_scarce(&self) -> Vec<f64> {
+        let cells = self.cells();
+        let each = self.scarce.iter().flat_map(|scarce| scarce.most.clone().unwrap_or_else(|| vec![0.0; cells]));
+        each.collect()
+    }
+
+    /// Between what each price must lie.
+    pub(super) fn ranges(&self) -> Vec<(f64, f64)> {
+        let cells = self.cells();
+        let of = |scarce: &Scarce| match &scarce.most {
+            None => vec![(0.0, MOST); cells],
+            // a negative price is paid for all that is drawn
+            Some(most) => most.iter().map(|most| (most.min(0.0), *most)).collect(),
+        };
+        self.scarce.iter().flat_map(of).collect()
+    }
+
+    /// Is something generated on the site?
+    pub(super) fn has_own(&self) -> bool {
+        self.problem.supplies.iter().any(|supply| supply.own.is_some())
+    }
+
     /// Of an offer's way: what a second costs in each cell, and in all that comes later.
     pub(super) fn unit(&self, way: &Way, prices: &Prices, cell: usize) -> f64 {
-        let supply = self.supply(way, cell);
+        let supply = match &prices.own[self.problem.pools[way.pool].supply] {
+            Some((own, _)) if cell < own.len() => own[cell] * way.paid,
+            _ => self.supply(way, cell),
+        };
         match prices.pools[way.pool].get(cell) {
             Some((watt, accelerator)) => supply + watt * way.watts + accelerator * way.accelerators,
             None => supply,
@@ -314,7 +385,9 @@ fn edges(problem: &Problem, end: Moment) -> Vec<Moment> {
     let mut edges = vec![now, end];
     let prices = problem.supplies.iter().flat_map(|supply| supply.price.changes_between(now, end));
     let caps = problem.tree.iter().flat_map(|(_, domain)| domain.spec.cap.changes_between(now, end));
-    let changes: Vec<Moment> = prices.chain(caps).take(CELLS).collect();
+    let own = problem.supplies.iter().filter_map(|supply| supply.own.as_ref());
+    let own = own.flat_map(|own| own.changes_between(now, end));
+    let changes: Vec<Moment> = prices.chain(caps).chain(own).take(CELLS).collect();
     if changes.len() < CELLS {
         edges.extend(changes);
     }
@@ -364,6 +437,40 @@ fn free(
         }
     }
     free
+}
+
+/// What is generated on the site for a supply: what is left of it for those that can be moved, and the supply's price.
+fn generated(
+    problem: &Problem,
+    supply: usize,
+    prices: &[f64],
+    anyway: &[(PoolId, Load, Moment)],
+    edges: &[Moment],
+) -> Scarce {
+    let cells = edges.len() - 1;
+    let Some(own) = &problem.supplies[supply].own else {
+        return Scarce { free: vec![0.0; cells], most: Some(vec![0.0; cells]) };
+    };
+    let mut own = own.clone();
+    let here = anyway.iter().enumerate().filter(|(_, (pool, ..))| problem.pool(*pool).supply == supply);
+    let (fixed, goes_on): (Vec<_>, Vec<_>) = here.partition(|(i, _)| *i < problem.fixed.len());
+    let mut draws = Steps::constant(0);
+    for (_, (pool, load, until)) in fixed {
+        own.update(problem.now, *until, |own| own.saturating_sub(root_watts(problem, *pool, *load)));
+    }
+    for (_, (pool, load, until)) in goes_on {
+        draws.update(problem.now, *until, |draws: i64| draws.saturating_add(root_watts(problem, *pool, *load)));
+    }
+    let mean = |steps: &Steps<i64>, from: Moment, to: Moment| {
+        let sum: f64 = steps.pieces(from, to).map(|(from, to, watts)| watts.max(0) as f64 * (to - from).0 as f64).sum();
+        sum / (to - from).0 as f64
+    };
+    let each = edges.windows(2).zip(prices);
+    let free = each.map(|(pair, price)| {
+        let own = if *price > 0.0 { mean(&own, pair[0], pair[1]) } else { 0.0 };
+        own - mean(&draws, pair[0], pair[1])
+    });
+    Scarce { free: free.collect(), most: Some(prices[..cells].to_vec()) }
 }
 
 /// What a load adds in its pool at least. Hosts in use are never more than the pool has, so where loads share them each is

@@ -5,6 +5,7 @@ use crate::core::domain::{DomainId, DomainTree};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The world at one moment, as values. Nothing else is known to a planner.
@@ -45,6 +46,9 @@ pub struct Supply {
     pub price: Steps<i64>,
     /// The carbon intensity behind the price, for reasons and accounts; none where there is no signal.
     pub intensity: Option<Steps<CarbonIntensity>>,
+    /// Watts that cost nothing: what is generated on the site beyond what draws anyway, as the roots see it. The price counts for what is
+    /// drawn beyond them, and what is left of them is not sold. None where nothing is generated.
+    pub own: Option<Steps<i64>>,
 }
 
 /// A pool's place in its [`Problem`].
@@ -393,6 +397,20 @@ impl Problem {
     #[must_use]
     pub fn supply(&self, pool: PoolId) -> &Supply {
         &self.supplies[self.pool(pool).supply]
+    }
+
+    /// The price of a pool's supply for who looks at a price and at nothing else: lower by the part of the caps of all roots that is generated
+    /// on the site. A rule of thumb, since what is left of that depends on all that runs.
+    #[must_use]
+    pub fn price_alone(&self, pool: PoolId) -> Cow<'_, Steps<i64>> {
+        let Supply { price, own, .. } = self.supply(pool);
+        let Some(own) = own else { return Cow::Borrowed(price) };
+        let roots = self.tree.iter().filter(|(_, domain)| domain.parent.is_none());
+        let most: i64 = roots.map(|(_, domain)| domain.spec.cap.at(self.now).0).sum::<i64>().max(1);
+        let mut moments: Vec<Moment> = price.changes_between(self.now, Moment::FAR_FUTURE).collect();
+        moments.extend(own.changes_between(self.now, Moment::FAR_FUTURE));
+        let at = |moment| price.at(moment) - price.at(moment) / most * own.at(moment).clamp(0, most);
+        Cow::Owned(Steps::new(at(self.now), moments.into_iter().map(|moment| (moment, at(moment)))))
     }
 
     /// One workload.

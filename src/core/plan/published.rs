@@ -140,7 +140,7 @@ impl Published {
         let chosen: Vec<Run> = match self {
             Self::CarbonScaler => scaler::choose(problem, workload, points),
             _ => {
-                let spans = self.choose(problem, workload, &problem.supply(pool).price);
+                let spans = self.choose(problem, workload, &problem.price_alone(pool));
                 spans.into_iter().map(|(start, end)| Run::full(pool, start, end)).collect()
             }
         };

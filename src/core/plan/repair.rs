@@ -102,7 +102,7 @@ fn make_cheap(draft: &mut Draft<'_>) {
         for i in order {
             let Some((old, why)) = draft.take(i) else { continue };
             match place::cheapest(draft.problem, &draft.ledger, draft.workload(i)) {
-                Some(new) if (new.late, new.cost) < (old.late, old.cost) => draft.put(i, new, why),
+                Some(new) if (new.late, draft.net(i, &new)) < (old.late, draft.net(i, &old)) => draft.put(i, new, why),
                 _ => draft.put(i, old, why),
             }
         }

@@ -3,7 +3,7 @@
 //! Time is cut into cells of a slot each; a state is (cell, cells taken, stage). What that takes is bounded
 //! ([`STATES`]): a month of work, or a slot of a second, is planned in coarser cells instead of never.
 
-use super::place::{Placement, Room, delay_cost, early_pieces, priced, root_watts};
+use super::place::{Placement, Room, charged, delay_cost, early_pieces, net, priced, root_watts};
 use super::{PoolChoice, Problem, Run, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
@@ -29,19 +29,35 @@ fn cells(
     price: &Steps<i64>,
     room: &impl Room,
     choice: PoolChoice,
+    watts: i128,
     slot: Seconds,
-    from: Moment,
-    to: Moment,
+    (from, to): (Moment, Moment),
 ) -> Vec<Cell> {
     let mut cells = Vec::new();
     let mut start = from;
     while start < to {
         let end = (start.floor(slot) + slot).min(to);
-        let cost = i64::try_from(price.integral(start, end)).unwrap_or(i64::MAX / 4096);
+        let cost = match room.own_left(choice.pool) {
+            None => price.integral(start, end),
+            Some(own) => part_charged(price, own, watts, start, end),
+        };
+        let cost = i64::try_from(cost).unwrap_or(i64::MAX / 4096);
         cells.push(Cell { start, end, cost, fits: room.fits(choice, start, end) });
         start = end;
     }
     cells
+}
+
+/// Price × seconds, of the part of a load's watts that what is generated on the site leaves to be drawn from outside.
+fn part_charged(price: &Steps<i64>, own: &Steps<i64>, watts: i128, from: Moment, to: Moment) -> i128 {
+    let mut at = price.place(from);
+    let mut cost = 0;
+    for (from, to, left) in own.pieces(from, to) {
+        for (from, to, price) in price.pieces_after(&mut at, from, to) {
+            cost += i128::from(price) * i128::from((to - from).0) * charged(watts, left, price) / watts;
+        }
+    }
+    cost
 }
 
 /// The grain of a search: the problem's slot, or the smallest multiple of it that keeps the search within its bounds.
@@ -96,8 +112,8 @@ pub(super) fn in_slots(
     }
     let price = &problem.supply(choice.pool).price;
     let slot = grain(problem.slot, window, length);
-    let all = cells(price, room, choice, slot, from, by);
     let watts = i128::from(root_watts(problem, choice.pool, choice.load).max(1));
+    let all = cells(price, room, choice, watts, slot, (from, by));
     let switch = match workload.suspension {
         Suspension::ForSupply { cost } => cost.0,
         _ => 0,
@@ -111,7 +127,7 @@ pub(super) fn in_slots(
         })
         .map(|taken| runs_of(&all, &taken, workload, choice, problem))
         .map(|runs| priced(problem, workload, runs))
-        .min_by_key(|placement| (placement.cost, placement.finish()));
+        .min_by_key(|placement| (net(problem, room, workload, placement), placement.finish()));
     // tight against its deadline the cut cells at both ends may be needed: then early pieces find them
     best.or_else(|| {
         let runs = early_pieces(problem, room, workload, choice, from)?;

@@ -20,16 +20,27 @@ const STEEPNESS: f64 = 1.0;
 /// What one workload took, in cells.
 pub(super) type Choice = Vec<Taken>;
 
-/// A thing that a pool's loads use: its prices' place, what a watt in the pool is there, and whether it is watts.
+/// A thing that a pool's loads use: its prices' place, and what of it a load takes.
 struct Thing {
     first: usize,
-    there: f64,
-    is_watts: bool,
+    of: Use,
+}
+
+enum Use {
+    /// Watts of a domain: what a watt in the pool is there.
+    Watts(f64),
+    Accelerators,
+    /// Watts that are paid for, where a part of them is generated on the site.
+    Paid,
 }
 
 impl Thing {
-    fn uses(&self, watts: f64, accelerators: f64) -> f64 {
-        self.there * if self.is_watts { watts } else { accelerators }
+    fn uses(&self, watts: f64, accelerators: f64, paid: f64) -> f64 {
+        match self.of {
+            Use::Watts(there) => there * watts,
+            Use::Accelerators => accelerators,
+            Use::Paid => paid,
+        }
     }
 }
 
@@ -41,7 +52,7 @@ pub(super) fn sweep(crowd: &Crowd<'_>, reached: &mut Reached, sweeps: usize) -> 
     let lengths = &market.lengths[..cells];
     let free: Vec<f64> = crowd.free().collect();
     let steepness = steepness(crowd, reached, &free);
-    let things = things(crowd, &free);
+    let (things, ranges) = (things(crowd, &free), market.ranges());
     let mut prices = reached.prices.clone();
     let mut used = vec![0.0; free.len()];
     let mut choices: Vec<Choice> = vec![Vec::new(); crowd.offers.len()];
@@ -57,20 +68,24 @@ pub(super) fn sweep(crowd: &Crowd<'_>, reached: &mut Reached, sweeps: usize) -> 
                 for taken in choice.iter().filter(|taken| taken.cell < cells) {
                     let share = sign * taken.seconds / lengths[taken.cell];
                     for thing in &things[taken.pool] {
-                        used[thing.first + taken.cell] += share * thing.uses(taken.watts, taken.accelerators);
+                        used[thing.first + taken.cell] +=
+                            share * thing.uses(taken.watts, taken.accelerators, taken.paid);
                     }
                 }
             };
             count(&choices[*n], &mut used, -1.0);
             let unit = |way: &Way, cell: usize| {
-                let mut unit = market.supply(way, cell);
-                if cell < cells {
-                    for thing in &things[way.pool] {
-                        let (at, uses) = (thing.first + cell, thing.uses(way.watts, way.accelerators));
-                        // its own use counts by half: what it pays is what the price is in the mean while it takes
-                        let over = (used[at] + uses / 2.0) / part - free[at];
-                        unit += (prices[at] + steepness[at] * over).max(0.0) * uses;
-                    }
+                if cell >= cells {
+                    return market.supply(way, cell);
+                }
+                // where something is generated on the site the supply is one of the things
+                let has_own = market.problem.supplies[market.problem.pools[way.pool].supply].own.is_some();
+                let mut unit = if has_own { 0.0 } else { market.supply(way, cell) };
+                for thing in &things[way.pool] {
+                    let (at, uses) = (thing.first + cell, thing.uses(way.watts, way.accelerators, way.paid));
+                    // its own use counts by half: what it pays is what the price is in the mean while it takes
+                    let over = (used[at] + uses / 2.0) / part - free[at];
+                    unit += (prices[at] + steepness[at] * over).clamp(ranges[at].0, ranges[at].1) * uses;
                 }
                 unit
             };
@@ -79,8 +94,8 @@ pub(super) fn sweep(crowd: &Crowd<'_>, reached: &mut Reached, sweeps: usize) -> 
             count(&scratch.taken, &mut used, 1.0);
             choices[*n].clone_from(&scratch.taken);
         }
-        for (price, (steepness, (used, free))) in prices.iter_mut().zip(steepness.iter().zip(used.iter().zip(&free))) {
-            *price = (*price + steepness * (used - free)).max(0.0);
+        for (at, price) in prices.iter_mut().enumerate() {
+            *price = (*price + steepness[at] * (used[at] - free[at])).clamp(ranges[at].0, ranges[at].1);
         }
     }
     let (bound, _) = crowd.value(&prices);
@@ -105,6 +120,7 @@ fn steepness(crowd: &Crowd<'_>, reached: &Reached, free: &[f64]) -> Vec<f64> {
         let used = sum(used);
         let of_one = match thing.checked_sub(domains) {
             None => 1.0,
+            Some(pool) if pool >= market.chains.len() => 1.0,
             Some(pool) => {
                 let (domain, there) = market.chains[pool].first().copied().unwrap_or((0, 1.0));
                 let watts = sum(&reached.used[domain * cells..(domain + 1) * cells]) / there;
@@ -134,9 +150,12 @@ fn things(crowd: &Crowd<'_>, free: &[f64]) -> Vec<Vec<Thing>> {
     }
     let is_scarce = |thing: usize| free[thing * cells..(thing + 1) * cells].iter().any(|free| most[thing] > *free);
     let of = |(pool, chain): (usize, &Vec<(usize, f64)>)| {
-        let watts = chain.iter().map(|(domain, there)| (*domain, *there, true));
-        let all = watts.chain([(domains + pool, 1.0, false)]).filter(|(thing, ..)| is_scarce(*thing));
-        all.map(|(thing, there, is_watts)| Thing { first: thing * cells, there, is_watts }).collect()
+        let watts = chain.iter().map(|(domain, there)| (*domain, Use::Watts(*there)));
+        let all = watts.chain([(domains + pool, Use::Accelerators)]).filter(|(thing, _)| is_scarce(*thing));
+        let supply = market.problem.pools[pool].supply;
+        let own = market.problem.supplies[supply].own.is_some();
+        let own = own.then_some((domains + market.chains.len() + supply, Use::Paid));
+        all.chain(own).map(|(thing, of)| Thing { first: thing * cells, of }).collect()
     };
     market.chains.iter().enumerate().map(of).collect()
 }

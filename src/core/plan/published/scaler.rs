@@ -21,7 +21,7 @@ pub(super) fn choose(problem: &Problem, workload: &Workload, points: &[PoolChoic
     let watts = points.iter().map(|point| (point.pace, i128::from(root_watts(problem, pool, point.load))));
     let watts: Vec<(Pace, i128)> = watts.collect();
     let (mut hours, mut further): (Vec<Piece>, Vec<Vec<Rise>>) = (Vec::new(), Vec::new());
-    for (start, end, price) in problem.supply(pool).price.pieces(from, by) {
+    for (start, end, price) in problem.price_alone(pool).pieces(from, by) {
         let mut each = watts.iter().map(|(pace, watts)| (*pace, i128::from(price) * watts)).collect();
         let mut steps = rises(&mut each).into_iter();
         let Some(first) = steps.next() else { continue };
