@@ -141,7 +141,7 @@ impl<'a> Engine<'a> {
             waits: Vec::new(),
         });
         let outlook = |steps| Outlook::new(steps, known_from(setup), setup.forecast, setup.seed);
-        let mut meter = Meter::new(&setup.tree, &setup.pools);
+        let meter = Meter::new(&setup.tree, &setup.pools);
         let idle = meter.draw(&InUse::new());
         let roots = setup.tree.iter().filter(|(_, domain)| domain.parent.is_none());
         let idle: Watts = roots.map(|(root, _)| idle[root.0]).sum();

@@ -11,6 +11,10 @@ const PART: usize = 1000;
 /// of threads.
 const TOGETHER: usize = 256;
 
+/// What some pay, and of each pool in each cell the watts and accelerators that they take and the watts that are paid for, each times
+/// seconds.
+type Sums = (f64, Vec<(f64, f64, f64)>);
+
 /// Some of the workloads, and how much of all that is scarce is theirs.
 pub(super) struct Crowd<'a> {
     pub market: &'a Market<'a>,
@@ -81,8 +85,7 @@ impl<'a> Crowd<'a> {
     pub(super) fn value(&self, scarce: &[f64]) -> (f64, Vec<f64>) {
         let market = self.market;
         let (cells, prices) = (market.cells(), market.prices(scarce));
-        // of each pool in each cell: watts, accelerators, and watts that are paid for
-        let sums = |offers: &[usize]| {
+        let sums = |offers: &[usize]| -> Sums {
             let (mut cost, mut used) = (0.0, vec![(0.0, 0.0, 0.0); market.chains.len() * cells]);
             let mut scratch = Scratch::default();
             for i in offers {
@@ -97,7 +100,7 @@ impl<'a> Crowd<'a> {
             }
             (cost, used)
         };
-        let each: Vec<(f64, Vec<(f64, f64, f64)>)> = self.offers.par_chunks(TOGETHER).map(sums).collect();
+        let each: Vec<Sums> = self.offers.par_chunks(TOGETHER).map(sums).collect();
         let mut bound = market.anyway * self.part;
         let mut used = vec![0.0; scarce.len()];
         let (watts, rest) = used.split_at_mut(market.problem.tree.len() * cells);
