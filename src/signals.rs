@@ -31,7 +31,7 @@ pub use kpx::Service;
 pub use open_meteo::OpenMeteo;
 pub use pointers::Pointers;
 pub use prometheus::Query;
-pub use request::{About, Kind, Place, Request};
+pub use request::{About, Kind, Place, Request, encoded, is_plain};
 pub use source::Source;
 pub use watttime::token;
 pub use wrong::ReadError;

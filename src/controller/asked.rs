@@ -64,7 +64,7 @@ impl Servers {
             for (i, provider) in signal.spec.providers.iter().enumerate() {
                 let Some(server) = &provider.server else { continue };
                 let (what, basis) = meant(signal);
-                let zone = server.zone.clone().unwrap_or_else(|| signal.spec.zone.clone());
+                let zone = zone(signal, server).to_owned();
                 let question = Question { server: server.clone(), what, basis, zone };
                 let key = (signal.name_any(), i);
                 let known = before.remove(&key).filter(|known| known.question == question);
@@ -185,6 +185,12 @@ async fn ask(fetcher: &Fetcher, question: &Question, now: Moment) -> Result<Answ
         })),
         Err(error) => Err(Failure { why: error.to_string(), retry_after: error.retry_after() }),
     }
+}
+
+/// What a server calls the zone of a signal.
+#[must_use]
+pub fn zone<'a>(signal: &'a GridSignal, server: &'a Server) -> &'a str {
+    server.zone.as_deref().unwrap_or(&signal.spec.zone)
 }
 
 /// What a signal measures, in the core's words.

@@ -1,7 +1,7 @@
 //! Signals as the cluster has them: servers, files and ConfigMaps, in order, and then what stands in for them. A missing carbon
 //! figure never stops work, and a stale one is never read as green.
 
-use super::asked::{Key, Servers, meant};
+use super::asked::{Key, Servers, meant, zone};
 use super::watch::Watch;
 use crate::api::{GridSignal, Provider, SignalFormat, What};
 use crate::core::signal::{Currency, Memory, Refused, Rules, Rung, Standing, Wanted, sift};
@@ -111,10 +111,7 @@ impl Signals {
                 }
                 found
             } else {
-                self.series_of(provider, &|name, key| watch.config_map(name, key), now).map(|(series, place, heard)| {
-                    let source = format!("provider {i}: {place}");
-                    Given { in_force: InForce { series, source, licence: None, currency: None }, heard }
-                })
+                self.of_text(i, provider, &|name, key| watch.config_map(name, key), now)
             };
             match found {
                 Ok(found) => {
@@ -160,15 +157,9 @@ impl Signals {
                 Some(map) => {
                     Err(format!("configMap {}/{} is in the cluster, which is not asked here", map.name, map.key))
                 }
-                None => self.series_of(provider, &|_, _| None, now),
+                None => self.of_text(i, provider, &|_, _| None, now),
             };
-            let in_force = found.map(|(series, place, _)| InForce {
-                series,
-                source: format!("provider {i}: {place}"),
-                licence: None,
-                currency: None,
-            });
-            (in_force, Refused::default())
+            (found.map(|given| given.in_force), Refused::default())
         });
         each.collect()
     }
@@ -219,7 +210,7 @@ impl Signals {
         let memory = self.memories.get(&key.0);
         let server = signal.spec.providers.get(key.1).and_then(|provider| provider.server.as_ref());
         let wanted = Wanted {
-            zone: server.and_then(|server| server.zone.as_deref()).unwrap_or(&signal.spec.zone),
+            zone: server.map_or(&signal.spec.zone, |server| zone(signal, server)),
             what,
             basis,
             // where none is named, the first that was said counts
@@ -244,12 +235,14 @@ impl Signals {
         Judged { at, series, refused: sifted.refused }
     }
 
-    fn series_of(
+    /// What a file or a ConfigMap gives.
+    fn of_text(
         &mut self,
+        i: usize,
         provider: &Provider,
         config_map: &dyn Fn(&str, &str) -> Option<String>,
         now: Moment,
-    ) -> Result<(Arc<Series>, String, Moment), String> {
+    ) -> Result<Given, String> {
         let (place, of, text) = if let Some(file) = &provider.file {
             self.file(&file.path, provider, now)?
         } else if let Some(map) = &provider.config_map {
@@ -280,7 +273,8 @@ impl Signals {
                 (series, now)
             }
         };
-        Ok((series?, place, heard))
+        let source = format!("provider {i}: {place}");
+        Ok(Given { in_force: InForce { series: series?, source, licence: None, currency: None }, heard })
     }
 
     /// A file's place, what it is, where that can be remembered, and its text, unless it is known.

@@ -28,7 +28,7 @@ pub use changes::{Change, changes};
 pub use explain::{Cost, Explanation, Obstacle, explain};
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
-pub use points::{NotWorth, Pace, worth_choosing};
+pub use points::{NotWorth, Pace, Rise, rises, worth_choosing};
 pub use policy::{POLICIES, Policy, RunNow, by_name};
 pub use problem::{
     Asking, Entry, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, ScarcePrice, Supply,

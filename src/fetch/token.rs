@@ -1,5 +1,6 @@
 //! Tokens from mounted files. They are read anew for each question, so that one that was changed is used at once, and shown to nobody.
 
+use crate::signals::{encoded, is_plain};
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -61,12 +62,8 @@ impl Secret {
 
     /// As part of a query. Keys of data.go.kr are given out encoded already, which shows by their `%`.
     pub(super) fn in_query(&self) -> String {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-        if self.0.contains('%') && self.0.bytes().all(|byte| plain(byte) || byte == b'%') {
-            return self.0.clone();
-        }
-        let each = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-        self.0.bytes().map(each).collect()
+        let is_encoded = self.0.contains('%') && self.0.bytes().all(|byte| is_plain(byte) || byte == b'%');
+        if is_encoded { self.0.clone() } else { encoded(&self.0) }
     }
 
     /// What a server said, without the token where it said it, plain or encoded. A few letters are no secret, and stand in many words.

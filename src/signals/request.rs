@@ -184,11 +184,17 @@ impl Source {
     }
 }
 
-/// What stands in a URL for a text.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    let each = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+/// What stands in a URL for a text: all but what is plain is written as bytes (RFC 3986).
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let each = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(each).collect()
+}
+
+/// Does a byte stand for itself in a URL?
+#[must_use]
+pub fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~')
 }
 
 /// A time in UTC.

@@ -9,7 +9,7 @@ use super::curves::OperatingPoint;
 use super::outcome::LowerBound;
 use super::setup::Setup;
 use super::work::Job;
-use crate::core::plan::{Pace, Pool, Suspension};
+use crate::core::plan::{Pace, Pool, Rise, Suspension, rises};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Moment, Money, Seconds, Watts};
 
@@ -64,53 +64,27 @@ fn least(steps: &Steps<i64>, points: &[OperatingPoint], job: &Job, end: Moment) 
 /// The least of who may run in any seconds, each at any of its points: the rises of all seconds, to run at all and to run faster, the
 /// cheapest for their work first.
 fn bought(steps: &Steps<i64>, points: &[OperatingPoint], job: &Job, by: Moment) -> i128 {
-    let mut open: Vec<Rise> = Vec::new();
+    let mut open: Vec<(Rise, Seconds)> = Vec::new();
     for (from, to, value) in steps.pieces(job.arrival, by) {
-        open.extend(rises(value, points).map(|rise| Rise { seconds: to - from, ..rise }));
+        let units = points.iter().map(|point| (point.pace, i128::from(value) * i128::from(point.watts.0)));
+        open.extend(rises(&mut units.collect()).into_iter().map(|rise| (rise, to - from)));
     }
-    open.sort_by(|a, b| (a.cost * b.gains).cmp(&(b.cost * a.gains)));
+    open.sort_by(|(a, _), (b, _)| (a.unit * b.gains).cmp(&(b.unit * a.gains)));
     let mut left = Pace::FULL.work(job.length);
     // what runs slowly ends with a whole second, of which it may not need all: less than a second more may be done where that pays
     let more = if points.len() > 1 { Pace::FULL.work(Seconds(1)) } else { 0 };
     let mut sum = 0;
-    for rise in open {
-        let wanted = if rise.cost < 0 { left + more } else { left };
+    for (rise, seconds) in open {
+        let wanted = if rise.unit < 0 { left + more } else { left };
         if wanted <= 0 {
             break;
         }
-        let done = (rise.gains * i128::from(rise.seconds.0)).min(wanted);
+        let done = (rise.gains * i128::from(seconds.0)).min(wanted);
         // rounded down, as a bound must be
-        sum += (rise.cost * done).div_euclid(rise.gains);
+        sum += (rise.unit * done).div_euclid(rise.gains);
         left -= done;
     }
     sum
-}
-
-/// A step up of a second: what it costs, what it does more in millionths, and how many such seconds there are.
-struct Rise {
-    cost: i128,
-    gains: i128,
-    seconds: Seconds,
-}
-
-/// The lower hull of value × watts over pace, from nothing on.
-fn rises(value: i64, points: &[OperatingPoint]) -> impl Iterator<Item = Rise> + use<> {
-    let mut hull: Vec<(i128, i128)> = vec![(0, 0)];
-    for point in points.iter().rev() {
-        let new = (i128::from(point.pace.per_million()), i128::from(value) * i128::from(point.watts.0));
-        while let [.., a, b] = hull[..] {
-            if (b.1 - a.1) * (new.0 - b.0) < (new.1 - b.1) * (b.0 - a.0) {
-                break;
-            }
-            hull.pop();
-        }
-        hull.push(new);
-    }
-    let pairs: Vec<Rise> = hull
-        .windows(2)
-        .map(|pair| Rise { cost: pair[1].1 - pair[0].1, gains: pair[1].0 - pair[0].0, seconds: Seconds::ZERO })
-        .collect();
-    pairs.into_iter()
 }
 
 /// A job's points with its draw as the root sees it, in the pool where that is least. Who is never delayed is never slowed.

@@ -25,7 +25,6 @@ pub(super) struct Crowd<'a> {
 }
 
 /// Where a search for prices stands.
-#[derive(Clone)]
 pub(super) struct Reached {
     /// The best prices so far: all cells of one thing after those of the one before.
     pub prices: Vec<f64>,

@@ -47,18 +47,17 @@ pub(super) fn improve<'a>(start: &Draft<'a>, market: &Market<'_>, found: &Found)
         chosen[offer.of] = choice;
     }
     let guide = |i: usize| Guide { prices: &found.prices, chosen: chosen[i] };
-    let is_near = |draft: &Draft<'_>| {
-        let score = draft.score();
-        score.is_in_time() && score.cost as f64 <= bound + bound.abs() * near(problem.workloads.len())
-    };
+    let is_near =
+        |score: &Score| score.is_in_time() && score.cost as f64 <= bound + bound.abs() * near(problem.workloads.len());
     let mut best: Option<(Score, Draft<'a>)> = None;
     let mut known_floors = None;
     for order in [Order::Energy, Order::Tightness] {
-        let mut draft = rounded(start, &guide, order);
-        if !is_near(&draft) {
+        let (mut score, mut draft) = rounded(start, &guide, order);
+        if !is_near(&score) {
             settle(&mut draft, known_floors.get_or_insert_with(|| floors(start)));
+            score = draft.score();
         }
-        let (score, is_enough) = (draft.score(), is_near(&draft));
+        let is_enough = is_near(&score);
         if best.as_ref().is_none_or(|(known, _)| score < *known) {
             best = Some((score, draft));
         }
@@ -66,11 +65,12 @@ pub(super) fn improve<'a>(start: &Draft<'a>, market: &Market<'_>, found: &Found)
             break;
         }
     }
-    let Some((_, mut draft)) = best else { return start.clone() };
+    let Some((mut score, mut draft)) = best else { return start.clone() };
     if let Some(floors) = known_floors {
         let mut left = tries(problem.workloads.len());
-        while left > 0 && !is_near(&draft) && exchange(&mut draft, &floors, &mut left) {
+        while left > 0 && !is_near(&score) && exchange(&mut draft, &floors, &mut left) {
             settle(&mut draft, &floors);
+            score = draft.score();
         }
     }
     draft.shift_left();
@@ -106,8 +106,8 @@ fn weight(problem: &Problem, workload: &Workload, order: Order) -> i128 {
     }
 }
 
-/// Everyone placed under the prices, in the best order that is found.
-fn rounded<'a, 'b>(start: &Draft<'a>, guide: &dyn Fn(usize) -> Guide<'b>, order: Order) -> Draft<'a> {
+/// Everyone placed under the prices, in the best order that is found, and how good that is.
+fn rounded<'a, 'b>(start: &Draft<'a>, guide: &dyn Fn(usize) -> Guide<'b>, order: Order) -> (Score, Draft<'a>) {
     let problem = start.problem;
     let class = |workload: &Workload| (Reverse(workload.priority), workload.finish_by.is_some());
     let weighed = order;
@@ -140,7 +140,7 @@ fn rounded<'a, 'b>(start: &Draft<'a>, guide: &dyn Fn(usize) -> Guide<'b>, order:
         }
         order = next;
     }
-    best.map_or_else(|| start.clone(), |(_, draft)| draft)
+    best.unwrap_or_else(|| (start.score(), start.clone()))
 }
 
 /// Who may be moved, and could be better off: those that pay more than they would alone, the most first.

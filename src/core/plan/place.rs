@@ -184,8 +184,20 @@ fn pieces(
 
 /// What of a load's watts is drawn from outside, where so much is left of what is generated on the site. At a negative price all is,
 /// since that is paid for.
-pub(super) fn charged(watts: i128, left: i64, price: i64) -> i128 {
+fn charged(watts: i128, left: i64, price: i64) -> i128 {
     if price <= 0 { watts } else { watts - i128::from(left).clamp(0, watts) }
+}
+
+/// Price × watts × seconds of what a load draws from outside over a time, where so much is left of what is generated on the site.
+pub(super) fn drawn(price: &Steps<i64>, own: &Steps<i64>, watts: i128, from: Moment, to: Moment) -> i128 {
+    let mut at = price.place(from);
+    let mut cost = 0;
+    for (from, to, left) in own.pieces(from, to) {
+        for (from, to, price) in price.pieces_after(&mut at, from, to) {
+            cost += i128::from(price) * charged(watts, left, price) * i128::from((to - from).0);
+        }
+    }
+    cost
 }
 
 /// What runs cost less since something is generated on the site and left, while the workload itself is not in the room.
@@ -194,14 +206,7 @@ fn saved(problem: &Problem, room: &impl Room, workload: &Workload, runs: &[Run])
         let (Some(own), Some(load)) = (room.own_left(run.pool), workload.load_at(run.pool, run.pace)) else { return 0 };
         let watts = i128::from(root_watts(problem, run.pool, load));
         let price = &problem.supply(run.pool).price;
-        let mut at = price.place(run.start);
-        let mut saved = 0;
-        for (from, to, left) in own.pieces(run.start, run.end) {
-            for (from, to, price) in price.pieces_after(&mut at, from, to) {
-                saved += i128::from(price) * (watts - charged(watts, left, price)) * i128::from((to - from).0);
-            }
-        }
-        saved
+        price.integral(run.start, run.end) * watts - drawn(price, own, watts, run.start, run.end)
     });
     each.sum()
 }

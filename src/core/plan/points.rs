@@ -141,7 +141,7 @@ pub fn worth_choosing(points: &[PoolChoice]) -> (Vec<PoolChoice>, Vec<NotWorth>)
 
 /// A step up: from not running to the first point, or from one point to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rise {
+pub struct Rise {
     /// Cost units of a second of it.
     pub unit: i128,
     /// What a second of it does more, in millionths of the work of a second at full.
@@ -165,7 +165,8 @@ impl Rise {
 
 /// The rises worth taking, of points with what a second of each costs: by rising rate, each only after the one before it.
 /// They lie on the lower hull of cost over work, which begins at nothing for nothing.
-pub(super) fn rises(points: &mut Vec<(Pace, i128)>) -> Vec<Rise> {
+#[must_use]
+pub fn rises(points: &mut Vec<(Pace, i128)>) -> Vec<Rise> {
     points.sort_unstable();
     points.dedup_by_key(|(pace, _)| *pace);
     let mut hull: Vec<(i128, i128, Pace)> = vec![(0, 0, Pace(0))];

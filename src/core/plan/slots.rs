@@ -3,7 +3,7 @@
 //! Time is cut into cells of a slot each; a state is (cell, cells taken, stage). What that takes is bounded
 //! ([`STATES`]): a month of work, or a slot of a second, is planned in coarser cells instead of never.
 
-use super::place::{Placement, Room, charged, delay_cost, early_pieces, net, priced, root_watts};
+use super::place::{Placement, Room, delay_cost, drawn, early_pieces, net, priced, root_watts};
 use super::{PoolChoice, Problem, Run, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
@@ -39,25 +39,13 @@ fn cells(
         let end = (start.floor(slot) + slot).min(to);
         let cost = match room.own_left(choice.pool) {
             None => price.integral(start, end),
-            Some(own) => part_charged(price, own, watts, start, end),
+            Some(own) => drawn(price, own, watts, start, end) / watts,
         };
         let cost = i64::try_from(cost).unwrap_or(i64::MAX / 4096);
         cells.push(Cell { start, end, cost, fits: room.fits(choice, start, end) });
         start = end;
     }
     cells
-}
-
-/// Price × seconds, of the part of a load's watts that what is generated on the site leaves to be drawn from outside.
-fn part_charged(price: &Steps<i64>, own: &Steps<i64>, watts: i128, from: Moment, to: Moment) -> i128 {
-    let mut at = price.place(from);
-    let mut cost = 0;
-    for (from, to, left) in own.pieces(from, to) {
-        for (from, to, price) in price.pieces_after(&mut at, from, to) {
-            cost += i128::from(price) * i128::from((to - from).0) * charged(watts, left, price) / watts;
-        }
-    }
-    cost
 }
 
 /// The grain of a search: the problem's slot, or the smallest multiple of it that keeps the search within its bounds.
