@@ -4,8 +4,8 @@
 
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::{
-    Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Supply, Suspension, Why,
-    Workload, changes, explain,
+    Constraints, Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Supply,
+    Suspension, Why, Workload, changes, explain,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
@@ -52,6 +52,7 @@ fn problem(workloads: Vec<Workload>) -> Problem {
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

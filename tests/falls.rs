@@ -6,7 +6,8 @@
 use heliotrope::core::admit::{Action, Reason, cycle, throttle};
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::{
-    Asking, Fixed, Heliotrope, Load, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension, Workload,
+    Asking, Constraints, Fixed, Heliotrope, Load, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension,
+    Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -60,6 +61,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         delay_cost_per_hour: 0,
         workloads: later.iter().zip(since).enumerate().map(workload).collect(),
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

@@ -6,8 +6,8 @@
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
-    Fixed, Heliotrope, Load, POLICIES, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Supply,
-    Suspension, Workload, by_name,
+    Constraints, Fixed, Heliotrope, Load, POLICIES, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem,
+    Running, Supply, Suspension, Workload, by_name,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Money, Seconds, Watts};
@@ -78,6 +78,7 @@ fn problem(cap: i64, prices: &[i64], own: &[i64], workloads: Vec<Workload>) -> P
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

@@ -7,8 +7,8 @@ use heliotrope::core::admit::{Action, cycle};
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
-    Fixed, Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running, Supply,
-    Suspension, Workload,
+    Constraints, Fixed, Heliotrope, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running,
+    Supply, Suspension, Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -72,6 +72,7 @@ fn problem(tree: DomainTree, pools: Vec<Pool>, workloads: Vec<Workload>) -> Prob
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

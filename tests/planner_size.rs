@@ -8,8 +8,8 @@ use heliotrope::core::admit::cycle;
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::{Note, check};
 use heliotrope::core::plan::{
-    Entry, Heliotrope, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Supply,
-    Suspension, Why, Workload,
+    Constraints, Entry, Heliotrope, Ledger, Load, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running,
+    Supply, Suspension, Why, Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Money, Seconds, Watts};
@@ -70,6 +70,7 @@ fn problem(workloads: Vec<Workload>) -> Problem {
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

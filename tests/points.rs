@@ -6,8 +6,8 @@
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::{Note, check};
 use heliotrope::core::plan::{
-    Heliotrope, Load, POLICIES, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running, Supply,
-    Suspension, Workload, by_name,
+    Constraints, Heliotrope, Load, POLICIES, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running,
+    Supply, Suspension, Workload, by_name,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -79,6 +79,7 @@ fn problem(cap: i64, host: i64, prices: &[i64], workloads: Vec<Workload>) -> Pro
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

@@ -5,7 +5,7 @@
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
-    Load, Pace, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension, Workload, by_name,
+    Constraints, Load, Pace, Pool, PoolChoice, PoolId, Problem, Running, Supply, Suspension, Workload, by_name,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -77,6 +77,7 @@ fn problem(cap: &Steps<Watts>, prices: &[i64], workloads: Vec<Workload>) -> Prob
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

@@ -14,7 +14,7 @@ use heliotrope::core::chance::random;
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
-    Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload,
+    Constraints, Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -121,6 +121,7 @@ fn problem(count: u64) -> Problem {
         delay_cost_per_hour: 0,
         workloads: (0..count).map(workload).collect(),
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

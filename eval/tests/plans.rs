@@ -6,7 +6,7 @@ use heliotrope::core::chance::random;
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
-    Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload,
+    Constraints, Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, Problem, Supply, Suspension, Workload,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -103,6 +103,7 @@ fn site(seed: u64, count: u64) -> Problem {
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
+        constraints: Constraints::default(),
         thorough: true,
         previous: None,
     }

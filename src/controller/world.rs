@@ -7,7 +7,9 @@ use super::site::{self, Site, SiteNode, device_load, matches};
 use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
 use crate::core::admit::throttle;
-use crate::core::plan::{Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
+use crate::core::plan::{
+    Constraints, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload,
+};
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::checkpoint;
 use crate::workloads::job::{self, End};
@@ -165,6 +167,7 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
         delay_cost_per_hour: 0,
         workloads,
         fixed,
+        constraints: Constraints::default(),
         thorough: true,
         previous,
     };

@@ -4,15 +4,19 @@
 //! shares no code with any policy, and nothing that it refuses is carried out.
 
 mod alone;
+mod budgets;
 mod changes;
 pub mod checker;
+mod constraints;
 mod crowd;
 mod draft;
 mod dual;
 mod explain;
+mod free;
 mod heliotrope;
 mod improve;
 mod ledger;
+mod order;
 mod place;
 mod points;
 mod policy;
@@ -22,9 +26,11 @@ mod published;
 mod repair;
 mod seconds;
 mod slots;
+mod spent;
 mod sweeps;
 
 pub use changes::{Change, changes};
+pub use constraints::{BudgetOf, BudgetWindow, Constraints, EnergyBudget, Mistake, Outage, RampLimit};
 pub use explain::{Cost, Explanation, Obstacle, explain};
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};

@@ -11,7 +11,8 @@ use crate::core::domain::DomainId;
 use crate::core::forecast::Outlook;
 use crate::core::plan::checker::Note;
 use crate::core::plan::{
-    Load, Pace, Policy, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running, Supply, Suspension, Workload,
+    Constraints, Load, Pace, Policy, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running, Supply, Suspension,
+    Workload,
 };
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
@@ -218,6 +219,7 @@ impl<'a> Engine<'a> {
             delay_cost_per_hour: self.setup.delay_cost_per_hour,
             workloads,
             fixed: Vec::new(),
+            constraints: Constraints::default(),
             thorough,
             previous: self.plan.clone(),
         };

@@ -4,8 +4,11 @@
 //! without the ledger. What it does not refuse may be carried out; nothing else may: `admit::cycle` asks it about each
 //! plan and carries out no part of one that it refuses.
 
-use super::{Load, Pace, PoolId, PowerPlan, Problem, Why, Workload};
-use crate::units::{Moment, Seconds, Watts};
+mod constraints;
+
+use self::constraints::Meter;
+use super::{Entry, Load, Pace, PoolId, PowerPlan, Problem, Why, Workload};
+use crate::units::{Joules, Moment, Seconds, Watts};
 use std::collections::BTreeSet;
 
 /// Something wrong with a plan.
@@ -34,6 +37,40 @@ pub enum Note {
         used: u64,
         /// What it has.
         has: u32,
+    },
+    /// More energy is planned than a budget has left.
+    #[error("budget {budget}: {planned} are planned in its window from {from} on, and {left} are left")]
+    OverBudget {
+        /// The budget.
+        budget: String,
+        /// When the window begins.
+        from: Moment,
+        /// What is planned, with all that draws anyway.
+        planned: Joules,
+        /// What is left.
+        left: Joules,
+    },
+    /// What a domain draws changes faster than it may by plan.
+    #[error("{domain} is planned to change by {change} in the slot from {from} on, and may by {limit} a second")]
+    TooFast {
+        /// The domain.
+        domain: String,
+        /// When the slot begins.
+        from: Moment,
+        /// By how much it changes; down is negative.
+        change: Watts,
+        /// What it may in a second.
+        limit: Watts,
+    },
+    /// A workload starts before what it waits for has finished.
+    #[error("{id}: it is planned from {start} on, before {before} has finished")]
+    OutOfOrder {
+        /// The workload.
+        id: String,
+        /// What it waits for.
+        before: String,
+        /// When it would start.
+        start: Moment,
     },
     /// The entries are not those of the problem's workloads, one each, in their order.
     #[error("the plan's entries are not the problem's workloads")]
@@ -97,10 +134,15 @@ impl Note {
     #[must_use]
     pub fn workload(&self) -> Option<&str> {
         match self {
-            Self::OverCap { .. } | Self::OverPool { .. } | Self::OtherWorkloads => None,
+            Self::OverCap { .. }
+            | Self::OverPool { .. }
+            | Self::OverBudget { .. }
+            | Self::TooFast { .. }
+            | Self::OtherWorkloads => None,
             Self::OtherWork { id, .. }
             | Self::Disorder { id }
             | Self::TooEarly { id }
+            | Self::OutOfOrder { id, .. }
             | Self::WrongPool { id }
             | Self::WrongPace { id, .. }
             | Self::Stopped { id }
@@ -181,15 +223,36 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
         if late != entry.late {
             notes.push(Note::WrongLateness { id: id(), late, said: entry.late });
         }
-        let whole = runs.len() == 1 && runs[0].1 <= problem.now && runs_at == Some(entry.runs[0].pace);
-        let goes_on = workload.running.is_some() && (!workload.is_divisible() || entry.why == Why::GoesOn && whole);
+        let goes_on = goes_on(problem, workload, entry);
         for ((pool, start, end), pace) in runs.into_iter().zip(paces()) {
             let load = load_of(workload, pool, pace);
             if goes_on { &mut anyway } else { &mut planned }.push((pool, load, start, end));
         }
     }
-    sums(problem, &planned, &anyway, &mut notes);
+    constraints::order(problem, plan, &mut notes);
+    constraints::budgets_of_workloads(problem, plan, &mut notes);
+    // what runs and may be moved is what is planned just before now
+    let runs =
+        problem.workloads.iter().zip(&plan.entries).filter(|(workload, entry)| !goes_on(problem, workload, entry));
+    let runs: Vec<(PoolId, Load)> = runs.filter_map(|(workload, _)| workload.running_load()).collect();
+    let on = problem.workloads.iter().zip(&plan.entries).filter(|(workload, entry)| !goes_on(problem, workload, entry));
+    let on = on.filter_map(|(workload, entry)| {
+        let first = entry.runs.first().filter(|run| run.start <= problem.now)?;
+        workload.running.map(|_| first.pool)
+    });
+    let on: Vec<PoolId> = on.collect();
+    sums(problem, &planned, &anyway, &runs, &on, &mut notes);
     notes
+}
+
+/// Does it run on as it does, without a break? That draws whatever is planned.
+fn goes_on(problem: &Problem, workload: &Workload, entry: &Entry) -> bool {
+    let Some(running) = workload.running else { return false };
+    let is_whole = match entry.runs.as_slice() {
+        [run] => run.start <= problem.now && run.pace == running.pace,
+        _ => false,
+    };
+    !workload.is_divisible() || entry.why == Why::GoesOn && is_whole
 }
 
 fn load_of(workload: &Workload, pool: PoolId, pace: Pace) -> Load {
@@ -204,7 +267,14 @@ type Drawn = Vec<(i64, i64, i64)>;
 
 /// Looks at every moment at which anything begins, ends or falls, in order of time: what is drawn is kept in two sums,
 /// of all and of what draws anyway.
-fn sums(problem: &Problem, planned: &Draws, anyway: &Draws, notes: &mut Vec<Note>) {
+fn sums(
+    problem: &Problem,
+    planned: &Draws,
+    anyway: &Draws,
+    runs: &[(PoolId, Load)],
+    goes_on: &[PoolId],
+    notes: &mut Vec<Note>,
+) {
     // when, where, what, +1 or -1, and whether it draws anyway
     let mut changes: Vec<(Moment, PoolId, Load, i64, bool)> = Vec::new();
     for (draws, is_anyway) in [(planned, false), (anyway, true)] {
@@ -219,45 +289,59 @@ fn sums(problem: &Problem, planned: &Draws, anyway: &Draws, notes: &mut Vec<Note
     for (_, domain) in problem.tree.iter() {
         moments.extend(domain.spec.cap.changes_between(problem.now, last));
     }
+    moments.extend(constraints::moments(problem));
     let mut with: Drawn = vec![(0, 0, 0); problem.pools.len()];
     let mut without = with.clone();
+    let add = |sum: &mut (i64, i64, i64), load: Load, sign: i64| {
+        sum.0 = sum.0.saturating_add(load.watts.0.saturating_mul(sign));
+        sum.1 += i64::from(load.accelerators) * sign;
+        sum.2 += i64::from(load.hosts) * sign;
+    };
+    let mut anyway_now = with.clone();
+    let begun = anyway.iter().filter(|(_, _, start, end)| *start <= problem.now && problem.now < *end);
+    begun.for_each(|(pool, load, ..)| add(&mut anyway_now[pool.0], *load, 1));
+    let mut before_now = anyway_now.clone();
+    runs.iter().for_each(|(pool, load)| add(&mut before_now[pool.0], *load, 1));
+    let mut meter = Meter::new(problem, domains(problem, &before_now), domains(problem, &anyway_now));
     let mut changes = changes.into_iter().peekable();
     let (mut full_pools, mut full_domains) = (BTreeSet::new(), BTreeSet::new());
     for at in moments {
         while let Some((_, pool, load, sign, is_anyway)) = changes.next_if(|(when, ..)| *when <= at) {
             for sum in [Some(&mut with), is_anyway.then_some(&mut without)].into_iter().flatten() {
-                let sum = &mut sum[pool.0];
-                sum.0 = sum.0.saturating_add(load.watts.0.saturating_mul(sign));
-                sum.1 += i64::from(load.accelerators) * sign;
-                sum.2 += i64::from(load.hosts) * sign;
+                add(&mut sum[pool.0], load, sign);
             }
         }
         for (i, pool) in problem.pools.iter().enumerate() {
-            let used = with[i].1;
-            if used > i64::from(pool.accelerators) && without[i].1 < used && full_pools.insert(i) {
+            let (used, has) = (with[i].1, constraints::accelerators(problem, i, at));
+            if used > i64::from(has) && without[i].1 < used && full_pools.insert(i) {
                 let used = u64::try_from(used).unwrap_or(0);
-                notes.push(Note::OverPool { pool: pool.name.clone(), at, used, has: pool.accelerators });
+                notes.push(Note::OverPool { pool: pool.name.clone(), at, used, has });
             }
         }
         let (all, before) = (domains(problem, &with), domains(problem, &without));
-        for ((id, domain), (watts, before)) in problem.tree.iter().zip(all.into_iter().zip(before)) {
+        for ((id, domain), (watts, before)) in problem.tree.iter().zip(all.iter().copied().zip(before.iter().copied()))
+        {
             let cap = domain.spec.cap.at(at);
             if watts > cap && before < watts && full_domains.insert(id) {
                 notes.push(Note::OverCap { domain: domain.spec.name.clone(), at, watts, cap });
             }
         }
+        meter.step(at, all, before);
     }
+    meter.finish(planned, goes_on, notes);
+}
+
+/// What passes through a domain that adds its overhead.
+fn with_overhead(watts: i64, permille: u32) -> i64 {
+    let extra = i128::from(watts) * i128::from(permille);
+    let extra = extra.div_euclid(1000) + i128::from(extra.rem_euclid(1000) > 0);
+    watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
 }
 
 /// What each domain draws, in the tree's order.
 fn domains(problem: &Problem, drawn: &Drawn) -> Vec<Watts> {
     let mut domains = vec![Watts::ZERO; problem.tree.len()];
     // what is drawn at a place goes up through all that feed it; each adds its overhead, but not to a baseline of its own
-    let with_overhead = |watts: i64, permille: u32| {
-        let extra = i128::from(watts) * i128::from(permille);
-        let extra = extra.div_euclid(1000) + i128::from(extra.rem_euclid(1000) > 0);
-        watts.saturating_add(i64::try_from(extra).unwrap_or(i64::MAX))
-    };
     for (id, domain) in problem.tree.iter() {
         let mut total = domain.spec.baseline.0;
         domains[id.0] += Watts(total);

@@ -11,9 +11,9 @@ const PART: usize = 1000;
 /// of threads.
 const TOGETHER: usize = 256;
 
-/// What some pay, and of each pool in each cell the watts and accelerators that they take and the watts that are paid for, each times
-/// seconds.
-type Sums = (f64, Vec<(f64, f64, f64)>);
+/// What some pay; of each pool in each cell the watts and accelerators that they take and the watts that are paid for, each times
+/// seconds; and of each window of a budget the joules.
+type Sums = (f64, Vec<(f64, f64, f64)>, Vec<f64>);
 
 /// Some of the workloads, and how much of all that is scarce is theirs.
 pub(super) struct Crowd<'a> {
@@ -63,9 +63,9 @@ impl<'a> Crowd<'a> {
         self.market.scarce.iter().flat_map(|scarce| scarce.free.iter().map(|free| free * self.part))
     }
 
-    /// The length of the cell of each price.
+    /// The length of the cell, or the window, of each price.
     pub(super) fn lengths(&self) -> impl Iterator<Item = f64> + '_ {
-        self.market.lengths[..self.market.cells()].iter().copied().cycle()
+        self.market.price_lengths.iter().copied()
     }
 
     /// Is there too little of something, or something that costs nothing?
@@ -86,26 +86,33 @@ impl<'a> Crowd<'a> {
         let (cells, prices) = (market.cells(), market.prices(scarce));
         let sums = |offers: &[usize]| -> Sums {
             let (mut cost, mut used) = (0.0, vec![(0.0, 0.0, 0.0); market.chains.len() * cells]);
+            let mut joules = vec![0.0; scarce.len() - market.budgets.first()];
             let mut scratch = Scratch::default();
             for i in offers {
-                let unit = |way: &_, cell| market.unit(way, &prices, cell);
-                cost += choose(market, unit, &market.offers[*i], *i, &mut scratch);
+                let offer = &market.offers[*i];
+                let unit = |way: &_, cell| market.unit(offer, way, &prices, cell);
+                cost += choose(market, unit, offer, *i, &mut scratch);
                 for Taken { cell, seconds, pool, watts, accelerators, paid, .. } in &scratch.taken {
                     if *cell < cells {
                         let sum = &mut used[pool * cells + cell];
                         *sum = (sum.0 + seconds * watts, sum.1 + seconds * accelerators, sum.2 + seconds * paid);
+                        let spent = market.budgets.uses(offer, (*pool, *watts, *paid), *cell);
+                        spent.for_each(|(price, watts)| joules[price] += seconds * watts);
                     }
                 }
             }
-            (cost, used)
+            (cost, used, joules)
         };
         let each: Vec<Sums> = self.offers.par_chunks(TOGETHER).map(sums).collect();
         let mut bound = market.anyway * self.part;
         let mut used = vec![0.0; scarce.len()];
         let (watts, rest) = used.split_at_mut(market.problem.tree.len() * cells);
-        let (accelerators, own) = rest.split_at_mut(market.chains.len() * cells);
-        for (cost, sums) in &each {
+        let (accelerators, rest) = rest.split_at_mut(market.chains.len() * cells);
+        let (own, windows) = rest.split_at_mut(market.problem.supplies.len() * cells);
+        for (cost, sums, joules) in &each {
             bound += cost;
+            let lengths = market.budgets.lengths();
+            windows.iter_mut().zip(joules).zip(lengths).for_each(|((used, joules), length)| *used += joules / length);
             for (pool, (sums, chain)) in sums.chunks(cells).zip(&market.chains).enumerate() {
                 let supply = market.problem.pools[pool].supply;
                 for (cell, ((sum, count, paid), length)) in sums.iter().zip(&market.lengths).enumerate() {

@@ -1,16 +1,23 @@
 //! A plan in the making: placements, and the ledger that knows what they leave free.
 
 use super::ledger::Ledger;
-use super::place::{self, COST_UNITS, Placement};
+use super::order::{Order, earlier};
+use super::place::{self, COST_UNITS, Placement, Room};
 use super::points::without_surplus;
+use super::prices::Guide;
+use super::spent::{Seat, Spent};
 use super::{Entry, Load, PoolId, PowerPlan, Problem, Run, Why, Workload};
 use crate::units::{Moment, Money, Seconds};
+use std::borrow::Cow;
+use std::sync::Arc;
 
-/// Placements for some of the workloads; the ledger holds exactly these and what is fixed.
+/// Placements for some of the workloads; the ledger, and what is spent of budgets and ramps, hold exactly these and what is fixed.
 #[derive(Debug, Clone)]
 pub(super) struct Draft<'a> {
     pub problem: &'a Problem,
     pub ledger: Ledger<'a>,
+    spent: Spent<'a>,
+    order: Arc<Order>,
     placed: Vec<Option<(Placement, Why)>>,
 }
 
@@ -60,7 +67,8 @@ impl<'a> Draft<'a> {
     /// The same, counted in whole grains.
     pub(super) fn in_grains(problem: &'a Problem, grain: Seconds, moves: impl Fn(&Workload) -> bool) -> Self {
         let ledger = Ledger::coarse(problem, grain).with_fixed();
-        let mut draft = Self { problem, ledger, placed: vec![None; problem.workloads.len()] };
+        let (spent, order) = (Spent::new(problem), Arc::new(Order::new(problem)));
+        let mut draft = Self { problem, ledger, spent, order, placed: vec![None; problem.workloads.len()] };
         for (i, workload) in problem.workloads.iter().enumerate() {
             let Some(running) = workload.running.filter(|_| !moves(workload)) else { continue };
             if workload.running_load().is_none() {
@@ -106,10 +114,86 @@ impl<'a> Draft<'a> {
 
     /// Is there room for runs of a workload that is not placed?
     pub(super) fn has_room(&self, i: usize, runs: &[Run]) -> bool {
-        runs.iter().all(|run| {
+        let fits = runs.iter().all(|run| {
             let load = self.workload(i).load_at(run.pool, run.pace);
             load.is_some_and(|load| self.ledger.fits(run.pool, load, run.start, run.end))
-        })
+        });
+        fits && self.seat(i).refused(runs).is_empty() && self.keeps_order(i, runs)
+    }
+
+    /// Who must finish before whom.
+    pub(super) fn order(&self) -> Arc<Order> {
+        self.order.clone()
+    }
+
+    fn seat(&self, i: usize) -> Seat<'_, 'a> {
+        Seat { ledger: &self.ledger, spent: &self.spent, of: i }
+    }
+
+    /// Do runs of a workload begin when all has finished that it waits for, and end before what waits for it begins?
+    fn keeps_order(&self, i: usize, runs: &[Run]) -> bool {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return true };
+        let has_finished =
+            |before: &usize| self.placement(*before).is_some_and(|before| before.finish() <= first.start);
+        let waits = |after: &usize| {
+            let after = self.placement(*after).and_then(|after| after.runs.first());
+            after.is_none_or(|after| last.end <= after.start)
+        };
+        self.order.before(i).iter().all(has_finished) && self.order.after(i).iter().all(waits)
+    }
+
+    /// A workload with the time that those leave it who must finish before it and who wait for it; none where one of the first has
+    /// no place.
+    fn within_order(&self, i: usize) -> Option<Cow<'a, Workload>> {
+        let workload = self.workload(i);
+        let from = self.order.before(i).iter().try_fold(self.order.earliest(i), |from, before| {
+            let finish = self.placement(*before)?.finish();
+            Some(Some(from.map_or(finish, |from| from.max(finish))))
+        })?;
+        let starts = self.order.after(i).iter().filter_map(|after| self.placement(*after)?.runs.first());
+        let by = starts.fold(self.order.latest(i), |by, run| earlier(by, Some(run.start)));
+        let from = from.filter(|from| *from > self.problem.starts_from(workload));
+        let by = by.filter(|by| workload.finish_by.is_some_and(|own| *by < own));
+        if from.is_none() && by.is_none() {
+            return Some(Cow::Borrowed(workload));
+        }
+        let (arrival, finish_by) = (from.unwrap_or(workload.arrival), by.or(workload.finish_by));
+        Some(Cow::Owned(Workload { arrival, finish_by, ..workload.clone() }))
+    }
+
+    /// What a search finds for a workload that is not placed, where that leaves all in their order. It is given the room that is left, and
+    /// the workload with the time that others leave it.
+    pub(super) fn search(
+        &self,
+        i: usize,
+        find: impl FnOnce(&Seat<'_, 'a>, &Workload) -> Option<Placement>,
+    ) -> Option<Placement> {
+        let found = match self.within_order(i)? {
+            Cow::Borrowed(workload) => find(&self.seat(i), workload)?,
+            // it is late, and has waited, by what was asked for
+            Cow::Owned(workload) => place::priced(self.problem, self.workload(i), find(&self.seat(i), &workload)?.runs),
+        };
+        self.keeps_order(i, &found.runs).then_some(found)
+    }
+
+    /// The cheapest place that is left for a workload in its time, at the prices of a guide or of its supply.
+    pub(super) fn in_time(&self, i: usize, guide: Option<Guide<'_>>) -> Option<Placement> {
+        self.search(i, |room, workload| place::in_time(self.problem, room, workload, guide))
+    }
+
+    /// Where a workload would be best off if none but those were there that are placed, and nobody had to wait for it.
+    pub(super) fn alone(&self, i: usize) -> Option<Placement> {
+        place::in_time(self.problem, &self.seat(i), self.workload(i), None)
+    }
+
+    /// The cheapest place that is left for a workload in its time, else the earliest.
+    pub(super) fn cheapest(&self, i: usize) -> Option<Placement> {
+        self.search(i, |room, workload| place::cheapest(self.problem, room, workload))
+    }
+
+    /// The earliest place that is left for a workload.
+    pub(super) fn earliest(&self, i: usize) -> Option<Placement> {
+        self.search(i, |room, workload| place::earliest(self.problem, room, workload))
     }
 
     pub(super) fn put(&mut self, i: usize, mut placement: Placement, why: Why) {
@@ -118,38 +202,53 @@ impl<'a> Draft<'a> {
             without_surplus(&mut placement.runs, workload.work());
             placement = place::priced(self.problem, workload, placement.runs);
         }
+        self.spent.count(i, &placement.runs, 1);
         self.placed[i] = Some((placement, why));
         self.count(i, Ledger::add);
     }
 
     /// What a placement of a workload that is not placed costs where it would stand.
     pub(super) fn net(&self, i: usize, placement: &Placement) -> i128 {
-        place::net(self.problem, &self.ledger, self.workload(i), placement)
+        place::net(self.problem, &self.seat(i), self.workload(i), placement)
     }
 
     /// Takes a placement back.
     pub(super) fn take(&mut self, i: usize) -> Option<(Placement, Why)> {
         self.count(i, Ledger::remove);
-        self.placed[i].take()
+        let taken = self.placed[i].take();
+        taken.iter().for_each(|(placement, _)| self.spent.count(i, &placement.runs, -1));
+        taken
     }
 
-    /// The cheapest place that is left, for one workload.
+    /// The cheapest place that is left, for one workload. Where those that wait for it leave it none, they are placed anew after it.
     pub(super) fn place_cheapest(&mut self, i: usize) {
-        let workload = self.workload(i);
-        if let Some(placement) = place::cheapest(self.problem, &self.ledger, workload) {
-            let why = match workload.finish_by {
-                None => Why::AsSoonAsPossible,
-                Some(_) if placement.late > Seconds::ZERO => Why::Late,
-                Some(_) => Why::Cheapest,
-            };
-            self.put(i, placement, why);
+        if self.put_cheapest(i) {
+            return;
         }
+        let mut followers = self.order.followers(i);
+        followers.retain(|after| self.take(*after).is_some());
+        self.put_cheapest(i);
+        for after in followers {
+            self.put_cheapest(after);
+        }
+    }
+
+    fn put_cheapest(&mut self, i: usize) -> bool {
+        let Some(placement) = self.cheapest(i) else { return false };
+        let why = match self.workload(i).finish_by {
+            None => Why::AsSoonAsPossible,
+            Some(_) if placement.late > Seconds::ZERO => Why::Late,
+            Some(_) => Why::Cheapest,
+        };
+        self.put(i, placement, why);
+        true
     }
 
     /// The earliest place that is left, for one workload; at full alone, or at any of its points where it may be delayed.
     pub(super) fn place_earliest(&mut self, i: usize, why: Why, any_pace: bool) {
         let any_pace = any_pace && self.workload(i).finish_by.is_some();
-        if let Some(placement) = place::earliest_at(self.problem, &self.ledger, self.workload(i), any_pace) {
+        let found = self.search(i, |room, workload| place::earliest_at(self.problem, room, workload, any_pace));
+        if let Some(placement) = found {
             let why = if placement.late > Seconds::ZERO { Why::Late } else { why };
             self.put(i, placement, why);
         }
@@ -170,7 +269,7 @@ impl<'a> Draft<'a> {
                 }
                 let known = self.ledger.known();
                 let Some((old, why)) = self.take(i) else { continue };
-                match place::earliest(self.problem, &self.ledger, self.workload(i)) {
+                match self.earliest(i) {
                     Some(new) if new.finish() < old.finish() => {
                         self.put(i, new, why);
                         moved = true;

@@ -74,7 +74,8 @@ impl Policy for Heliotrope {
 /// Draft 1: the previous plan as far as it holds, the rest in order of precedence.
 fn keep(problem: &Problem) -> Draft<'_> {
     let mut draft = Draft::new(problem, Workload::is_divisible);
-    let waiting: Vec<usize> = draft.unplaced().collect();
+    let mut waiting: Vec<usize> = draft.unplaced().collect();
+    draft.order().sort(&mut waiting);
     for i in waiting {
         let Some((runs, why)) = previous_runs(problem, draft.workload(i)) else { continue };
         let workload = draft.workload(i);
@@ -136,8 +137,12 @@ fn aim(problem: &Problem, known: &Score) -> Option<f64> {
 fn place_rest(draft: &mut Draft<'_>) {
     let mut rest: Vec<usize> = draft.unplaced().collect();
     rest.sort_by_cached_key(|i| precedence(draft.workload(*i)));
+    draft.order().sort(&mut rest);
     for i in rest {
-        draft.place_cheapest(i);
+        // who waited for one before it may be placed already
+        if draft.placement(i).is_none() {
+            draft.place_cheapest(i);
+        }
     }
     draft.shift_left();
 }

@@ -5,7 +5,6 @@
 //! 2. *Settling*: each in turn takes the place that costs it least while all others stand, until nobody moves.
 //! 3. *Exchanges*: who pays most for not having its best place takes it from one that stands there, if both together gain.
 
-use super::alone::Taken;
 use super::draft::{Draft, Score};
 use super::dual::Found;
 use super::place::{self, Placement, root_watts};
@@ -42,11 +41,12 @@ const MANY: usize = 1024;
 /// The best draft that is found from these prices and choices, for all that is not placed yet.
 pub(super) fn improve<'a>(start: &Draft<'a>, market: &Market<'_>, found: &Found) -> Draft<'a> {
     let (problem, bound) = (start.problem, found.bound);
-    let mut chosen: Vec<&[Taken]> = vec![&[]; problem.workloads.len()];
-    for (offer, choice) in market.offers.iter().zip(&found.choices) {
-        chosen[offer.of] = choice;
+    let mut guides: Vec<Option<Guide<'_>>> = vec![None; problem.workloads.len()];
+    for (n, offer) in market.offers.iter().enumerate() {
+        let chosen = found.choices.get(n).map_or(&[][..], Vec::as_slice);
+        guides[offer.of] = Some(Guide { market, prices: &found.prices, offer, chosen });
     }
-    let guide = |i: usize| Guide { prices: &found.prices, chosen: chosen[i] };
+    let guide = |i: usize| guides[i];
     let is_near =
         |score: &Score| score.is_in_time() && score.cost as f64 <= bound + bound.abs() * near(problem.workloads.len());
     let mut best: Option<(Score, Draft<'a>)> = None;
@@ -79,8 +79,8 @@ pub(super) fn improve<'a>(start: &Draft<'a>, market: &Market<'_>, found: &Found)
 
 /// Where each would be best off if it were alone; none for those that are not to be moved.
 fn floors(start: &Draft<'_>) -> Vec<Option<Placement>> {
-    let alone = |i| place::in_time(start.problem, &start.ledger, start.workload(i), None);
-    (0..start.problem.workloads.len()).map(|i| start.placement(i).is_none().then(|| alone(i)).flatten()).collect()
+    let alone = |i| start.placement(i).is_none().then(|| start.alone(i)).flatten();
+    (0..start.problem.workloads.len()).map(alone).collect()
 }
 
 /// Who is placed first.
@@ -107,7 +107,7 @@ fn weight(problem: &Problem, workload: &Workload, order: Order) -> i128 {
 }
 
 /// Everyone placed under the prices, in the best order that is found, and how good that is.
-fn rounded<'a, 'b>(start: &Draft<'a>, guide: &dyn Fn(usize) -> Guide<'b>, order: Order) -> (Score, Draft<'a>) {
+fn rounded<'a, 'b>(start: &Draft<'a>, guide: &dyn Fn(usize) -> Option<Guide<'b>>, order: Order) -> (Score, Draft<'a>) {
     let problem = start.problem;
     let class = |workload: &Workload| (Reverse(workload.priority), workload.finish_by.is_some());
     let weighed = order;
@@ -120,9 +120,10 @@ fn rounded<'a, 'b>(start: &Draft<'a>, guide: &dyn Fn(usize) -> Guide<'b>, order:
     });
     let mut best: Option<(Score, Draft<'a>)> = None;
     for _ in 0..SQUEAKS {
+        start.order().sort(&mut order);
         let mut draft = start.clone();
         for &i in &order {
-            match place::in_time(problem, &draft.ledger, start.workload(i), Some(guide(i))) {
+            match draft.in_time(i, guide(i)) {
                 Some(placement) => draft.put(i, placement, Why::Cheapest),
                 None => draft.place_cheapest(i),
             }
@@ -161,7 +162,7 @@ fn settle(draft: &mut Draft<'_>, floors: &[Option<Placement>]) {
         let mut moved = false;
         for i in wanting(draft, floors) {
             let Some((old, why)) = draft.take(i) else { continue };
-            match place::in_time(draft.problem, &draft.ledger, draft.workload(i), None) {
+            match draft.in_time(i, None) {
                 Some(new) if (new.late, draft.net(i, &new)) < (old.late, draft.net(i, &old)) => {
                     draft.put(i, new, Why::Cheapest);
                     moved = true;
@@ -213,10 +214,10 @@ fn swap(draft: &mut Draft<'_>, i: usize, j: usize) -> bool {
     let (Some((old_i, why_i)), Some((old_j, why_j))) = (draft.take(i), draft.take(j)) else { return false };
     let saved = with_both - draft.ledger.saved();
     let before = (old_i.late + old_j.late, old_i.cost + old_j.cost - saved);
-    if let Some(new_i) = place::in_time(draft.problem, &draft.ledger, draft.workload(i), None) {
+    if let Some(new_i) = draft.in_time(i, None) {
         let first = (new_i.late, draft.net(i, &new_i));
         draft.put(i, new_i, Why::Cheapest);
-        let new_j = place::in_time(draft.problem, &draft.ledger, draft.workload(j), None);
+        let new_j = draft.in_time(j, None);
         let is_better = |new_j: &Placement| (first.0 + new_j.late, first.1 + draft.net(j, new_j)) < before;
         if let Some(new_j) = new_j.filter(is_better) {
             draft.put(j, new_j, Why::Cheapest);

@@ -118,7 +118,13 @@ impl<'a> Ledger<'a> {
         for pool in &problem.pools {
             problem.tree.seen_from_above(pool.domain, pool.idle).for_each(|(domain, watts)| draws(domain, watts));
         }
-        let used = vec![Steps::constant(Use::default()); problem.pools.len()];
+        let mut used = vec![Steps::constant(Use::default()); problem.pools.len()];
+        for outage in &problem.constraints.outages {
+            let out = Load { accelerators: outage.accelerators, ..Load::default() };
+            if let Some(used) = used.get_mut(outage.pool.0) {
+                used.update(outage.from, outage.until, |used: Use| used.plus(out, 1));
+            }
+        }
         let own = |supply: &Supply| supply.own.clone().map(|own| Own { first: own.clone(), left: own });
         let own = problem.supplies.iter().map(own).collect();
         Self { problem, grain: Seconds(1), used, free, own, chains, known: RefCell::default() }

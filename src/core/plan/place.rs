@@ -3,11 +3,11 @@
 //! A workload that can't be broken slides along the prices; one that can be takes the cheapest seconds (`seconds`), or whole slots
 //! where stopping and waiting cost something (`slots`).
 
-use super::ledger::{Ledger, Shortage};
 use super::points::{Rise, rises};
 use super::prices::Guide;
-use super::seconds::{Piece, Stretch, in_runs, one_run};
+use super::seconds::{Found, Piece, Stretch, in_runs, one_run};
 use super::slots::in_slots;
+use super::spent::Refusal;
 use super::{Load, PoolChoice, PoolId, Problem, Run, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
@@ -40,27 +40,8 @@ pub(super) trait Room {
     fn whole(&self, until: Moment) -> Moment;
     /// The spans of `[from, to)` in which it fits.
     fn spans(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<(Moment, Moment)>;
-}
-
-impl Room for Ledger<'_> {
-    fn fits(&self, choice: PoolChoice, from: Moment, to: Moment) -> bool {
-        Ledger::fits(self, choice.pool, choice.load, from, to)
-    }
-    fn until_when(&self, choice: PoolChoice, from: Moment, to: Moment) -> Option<Moment> {
-        Ledger::shortage(self, choice.pool, choice.load, from, to).map(Shortage::at)
-    }
-    fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment> {
-        Ledger::earliest(self, choice.pool, choice.load, from, length)
-    }
-    fn own_left(&self, pool: PoolId) -> Option<&Steps<i64>> {
-        Ledger::own_left(self, pool)
-    }
-    fn whole(&self, until: Moment) -> Moment {
-        until.floor(self.grain())
-    }
-    fn spans(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<(Moment, Moment)> {
-        Ledger::spans(self, choice.pool, choice.load, from, to)
-    }
+    /// Why runs are refused that each fit: energy budgets and ramps look at all of them together.
+    fn refused(&self, runs: &[Run]) -> Vec<Refusal>;
 }
 
 /// The cheapest runs that finish in time; where there are none, the earliest; none where it can never run.
@@ -102,17 +83,14 @@ fn in_seconds(
     if by - from < length {
         return None;
     }
-    let placed = |stretches: Vec<Stretch>| {
-        let runs = stretches.into_iter().map(|Stretch { start, end, pace }| Run { pool, start, end, pace });
-        priced(problem, workload, runs.collect())
-    };
+    let placed = |stretches: Vec<Stretch>| priced(problem, workload, runs_in(pool, &stretches));
     let Suspension::ForSupply { cost } = workload.suspension else {
         // one point for the whole run; what runs already keeps its own
         let each = points.iter().filter(|point| is_kept(workload, point)).filter_map(|point| {
             let takes = point.pace.takes(length);
             let pieces = pieces(problem, room, *point, from, by, guide);
-            let (runs, paid) = one_run(&pieces, takes, wait)?;
-            Some((placed(runs), paid + wait * i128::from((takes - length).0)))
+            let found = within(pieces, room, pool, true, |pieces| one_run(pieces, takes, wait));
+            found.map(|(runs, paid)| (placed(runs), paid + wait * i128::from((takes - length).0)))
         });
         return each.min_by_key(|(placement, paid)| (*paid, placement.finish()));
     };
@@ -125,7 +103,8 @@ fn in_seconds(
         Some(running) if start <= problem.now => problem.slot - (problem.now - running.since),
         _ => problem.slot,
     };
-    let found = in_runs(&pieces, &further, length, &shortest).map(|(runs, paid)| (placed(runs), paid));
+    let found = within(pieces, room, pool, false, |pieces| in_runs(pieces, &further, length, &shortest));
+    let found = found.map(|(runs, paid)| (placed(runs), paid));
     if guide.is_some() {
         return found;
     }
@@ -136,9 +115,84 @@ fn in_seconds(
         let is_asked = !is_simple || found.is_none();
         is_asked.then(|| in_slots(problem, room, workload, *point, by)).flatten()
     });
+    let in_slots = in_slots.filter(|placement| room.refused(&placement.runs).is_empty());
     let placed = found.iter().cloned().chain(in_slots);
     let paid = placed.map(|placement| (net(problem, room, workload, &placement), placement));
     paid.min_by_key(|(paid, placement)| (*paid, placement.finish())).map(|(paid, placement)| (placement, paid))
+}
+
+fn runs_in(pool: PoolId, stretches: &[Stretch]) -> Vec<Run> {
+    stretches.iter().map(|&Stretch { start, end, pace }| Run { pool, start, end, pace }).collect()
+}
+
+/// How often pieces are cut for budgets and ramps, until what is found in them goes. A guess: a ramp that is full in slot after slot
+/// takes one each.
+const CUTS: usize = 16;
+
+/// The best in some pieces that budgets and ramps have room for: what they refuse is cut out of the pieces, and it is looked for again.
+fn within(
+    mut pieces: Vec<Piece>,
+    room: &impl Room,
+    pool: PoolId,
+    is_one: bool,
+    find: impl Fn(&[Piece]) -> Option<Found>,
+) -> Option<Found> {
+    for _ in 0..CUTS {
+        let found = find(&pieces)?;
+        let runs = runs_in(pool, &found.0);
+        let refused = room.refused(&runs);
+        if refused.is_empty() {
+            return Some(found);
+        }
+        refused.iter().for_each(|refusal| cut(&mut pieces, refusal, &runs, is_one));
+    }
+    None
+}
+
+/// Takes out of pieces what was refused, or else enough of it.
+fn cut(pieces: &mut Vec<Piece>, refusal: &Refusal, runs: &[Run], is_one: bool) {
+    let second = Seconds(1);
+    match *refusal {
+        Refusal::Budget { from, until, affords, .. } if is_one => {
+            // what can't be broken may reach into the window from either side
+            take_out(pieces, from + affords, (until - affords).max(from + affords + second));
+        }
+        Refusal::Budget { from, until, affords, .. } => {
+            let inside = |piece: &Piece| piece.end.min(until) - piece.start.max(from);
+            let mut dearest: Vec<Piece> =
+                pieces.iter().filter(|piece| inside(piece) > Seconds::ZERO).copied().collect();
+            dearest.sort_by_key(|piece| (std::cmp::Reverse(piece.first.rate()), std::cmp::Reverse(piece.start)));
+            let mut over = dearest.iter().map(inside).sum::<Seconds>() - affords;
+            for piece in dearest {
+                if over <= Seconds::ZERO {
+                    break;
+                }
+                let end = piece.end.min(until);
+                let start = piece.start.max(from).max(end - over);
+                take_out(pieces, start, end);
+                over -= end - start;
+            }
+        }
+        Refusal::Ramp { from, until, is_end: false, .. } => {
+            let starts = runs.iter().map(|run| run.start).filter(|start| (from..until).contains(start));
+            starts.for_each(|start| take_out(pieces, start, until));
+        }
+        Refusal::Ramp { from, until, is_end: true, .. } => {
+            let ends = runs.iter().map(|run| run.end).filter(|end| (from..until).contains(end));
+            // a second sooner it ends in the slot before
+            ends.for_each(|end| take_out(pieces, from.max(Moment(i64::MIN + 1)) + Seconds(-1), end));
+        }
+    }
+}
+
+/// Takes a time out of pieces.
+fn take_out(pieces: &mut Vec<Piece>, from: Moment, until: Moment) {
+    let cut = |piece: Piece| {
+        let sides = [Piece { end: piece.end.min(from), ..piece }, Piece { start: piece.start.max(until), ..piece }];
+        // what does not meet it is on one side of it alone
+        sides.into_iter().filter(|side| side.start < side.end)
+    };
+    *pieces = std::mem::take(pieces).into_iter().flat_map(cut).collect();
 }
 
 /// Where a workload fits, cut wherever what a second costs changes.
@@ -280,10 +334,12 @@ pub(super) fn earliest_at(
         .flat_map(|points| points.iter().take(if any_pace { points.len() } else { 1 }))
         .filter(|choice| is_open(workload, choice) && (workload.is_divisible() || is_kept(workload, choice)))
         .filter_map(|&choice| {
-            let runs = if workload.is_divisible() {
-                early_pieces(problem, room, workload, choice, problem.starts_from(workload))?
-            } else {
-                vec![whole_run(room, workload, choice, problem.starts_from(workload))?]
+            let from = problem.starts_from(workload);
+            let in_pieces = workload.is_divisible().then(|| early_pieces(problem, room, workload, choice, from));
+            let runs = match in_pieces {
+                Some(runs) if room.refused(runs.as_deref()?).is_empty() => runs?,
+                // together they take more than each of them was told of
+                _ => vec![whole_run(room, workload, choice, from)?],
             };
             Some(priced(problem, workload, runs))
         })

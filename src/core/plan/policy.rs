@@ -29,6 +29,7 @@ impl Policy for RunNow {
             let workload = draft.workload(*i);
             (std::cmp::Reverse(workload.priority), workload.arrival, workload.id.clone())
         });
+        draft.order().sort(&mut waiting);
         for i in waiting {
             draft.place_earliest(i, Why::AsSoonAsPossible, false);
         }

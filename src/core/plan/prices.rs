@@ -6,18 +6,14 @@
 //! All sums are made in one order and with the operations of IEEE 754 alone, so that they are the same on every machine.
 
 use super::alone::Taken;
-use super::ledger::Ledger;
+use super::budgets::{Budgets, goes_on as until_done};
+use super::free::{edges, free, generated, watts_at_least};
+use super::order::Order;
 use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
 use super::points::seconds_for;
 use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Supply, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Money, Seconds};
-
-/// The most cells: more are worth no more, since the signals are hourly.
-const CELLS: usize = 1024;
-
-/// The grain of cells where nothing else cuts them: that of the signals.
-const GRAIN: Seconds = Seconds::HOUR;
 
 /// What is added where a workload did not choose to be, as a part of what the price of its supply varies by.
 const ASIDE: f64 = 0.03;
@@ -28,7 +24,11 @@ const FLAT: f64 = 0.01;
 /// The highest price. Where no plan keeps all deadlines none is high enough, and they would grow without end.
 const MOST: f64 = 1e15;
 
-/// What is free of one thing in each cell: a domain's watts or a pool's accelerators.
+/// From the price of a watt and a second to that of a kWh, and of an accelerator and a second to an hour of it.
+const OF_KWH: f64 = 3.6e6 / COST_UNITS as f64;
+const OF_HOUR: f64 = 3600.0 / COST_UNITS as f64;
+
+/// What is free of one thing in each cell, or window of a budget: a domain's watts or a pool's accelerators.
 #[derive(Debug)]
 pub(super) struct Scarce {
     /// Mean over the cell of what those that can be moved may use. Of what is generated on the site it may be less than nothing, where
@@ -48,8 +48,11 @@ pub(super) struct Market<'a> {
     pub lengths: Vec<f64>,
     /// The lowest price of each supply in each cell, and in all that comes later.
     pub supplies: Vec<Vec<f64>>,
-    /// The domains in the tree's order, then the pools, then of each supply what is generated on the site.
+    /// The domains in the tree's order, then the pools, then of each supply what is generated on the site, then the windows of budgets.
     pub scarce: Vec<Scarce>,
+    pub budgets: Budgets,
+    /// Seconds that each price counts for: of its cell, or of a budget's window.
+    pub price_lengths: Vec<f64>,
     /// Of each pool: the domains above it, and what a watt in the pool is there.
     pub chains: Vec<Vec<(usize, f64)>>,
     /// Who can be moved.
@@ -77,6 +80,8 @@ pub(super) struct Offer {
     /// What a start after a stop costs, in seconds at its own draw.
     pub restart: f64,
     pub is_running: bool,
+    /// The energy budgets that it may draw on.
+    pub budgets: Vec<usize>,
     /// The pools that it may run in, each with its points there, the slowest first.
     pub ways: Vec<Vec<Way>>,
 }
@@ -135,6 +140,8 @@ pub(super) struct Prices {
     pools: Vec<Vec<(f64, f64)>>,
     /// Of each pool: what a watt and a second are taken to cost more where a workload did not choose to be.
     aside: Vec<f64>,
+    /// Of each window of a budget.
+    budgets: Vec<f64>,
     /// Of each supply with generation on the site: what a watt of it or of the supply costs, in each cell and over time.
     own: Vec<Option<(Vec<f64>, Steps<i64>)>>,
 }
@@ -142,7 +149,10 @@ pub(super) struct Prices {
 /// What steers the search for one workload's place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Guide<'a> {
+    pub market: &'a Market<'a>,
     pub prices: &'a Prices,
+    /// What it wants.
+    pub offer: &'a Offer,
     /// Where it was when all were placed by sweeps. At the prices many places are worth nearly the same: this says which of them is
     /// left for it by all others.
     pub chosen: &'a [Taken],
@@ -156,7 +166,7 @@ impl<'a> Guide<'a> {
 
     /// What a second of a load in a pool costs on top of its supply, over time.
     pub(super) fn over_time(&self, problem: &Problem, pool: PoolId, load: Load) -> Steps<i128> {
-        let Prices { edges, pools, aside, .. } = self.prices;
+        let Prices { edges, pools, aside, budgets, .. } = self.prices;
         let watts = watts_at_least(problem, pool, load);
         let aside = if self.chosen.is_empty() { 0.0 } else { aside[pool.0] * watts };
         let mut is_chosen = vec![false; pools[pool.0].len()];
@@ -165,11 +175,14 @@ impl<'a> Guide<'a> {
                 *chosen = true;
             }
         }
-        let unit = |((watt, accelerator), is_chosen): (&(f64, f64), bool)| {
+        let paid = root_watts(problem, pool, load) as f64;
+        let unit = |(cell, ((watt, accelerator), is_chosen)): (usize, (&(f64, f64), bool))| {
             let aside = if is_chosen { 0.0 } else { aside };
-            (watt * watts + accelerator * f64::from(load.accelerators) + aside) as i128
+            let spent = self.market.budgets.uses(self.offer, (pool.0, watts, paid), cell);
+            let spent: f64 = spent.map(|(price, watts)| budgets[price] * watts).sum();
+            (watt * watts + accelerator * f64::from(load.accelerators) + spent + aside) as i128
         };
-        let cells = edges.iter().zip(pools[pool.0].iter().zip(is_chosen).map(unit));
+        let cells = edges.iter().zip(pools[pool.0].iter().zip(is_chosen).enumerate().map(unit));
         let end = edges.last().map(|end| (*end, aside as i128));
         Steps::new(0, cells.map(|(edge, unit)| (*edge, unit)).chain(end))
     }
@@ -185,9 +198,10 @@ impl<'a> Market<'a> {
         let all = problem.workloads.iter().enumerate();
         let movable: Vec<usize> = all.filter(|(_, workload)| goes_on(workload).is_none()).map(|(i, _)| i).collect();
         let workloads = || movable.iter().map(|i| &problem.workloads[*i]);
+        let order = Order::new(problem);
         let last_of =
-            |workload: &Workload| window(problem, workload).1.unwrap_or_else(|| looks_until(problem, workload));
-        let end = workloads().map(last_of).max();
+            |i: &usize| window(problem, &order, *i).1.unwrap_or_else(|| looks_until(problem, &problem.workloads[*i]));
+        let end = movable.iter().map(last_of).max();
         let edges = edges(problem, end.unwrap_or(problem.now).max(problem.now + Seconds(1)));
         let last = edges[edges.len() - 1];
         let lengths: Vec<f64> =
@@ -250,14 +264,21 @@ impl<'a> Market<'a> {
         });
         let supplies: Vec<Vec<f64>> = supplies.collect();
         scarce.extend((0..supplies.len()).map(|i| generated(problem, i, &supplies[i], &anyway, &edges)));
-        let offers =
-            movable.iter().filter(|i| !problem.workloads[**i].choices.is_empty()).map(|i| offer(problem, *i, &edges));
-        let offers = offers.collect();
+        let cells = edges.len() - 1;
+        let mut price_lengths = lengths[..cells].repeat(scarce.len());
+        let held = until_done(problem, workloads());
+        let (budgets, windows) = Budgets::new(problem, &edges, &chains, (&anyway, &held), price_lengths.len());
+        scarce.extend(windows);
+        price_lengths.extend(budgets.lengths());
+        let wanted = movable.iter().filter(|i| !problem.workloads[**i].choices.is_empty());
+        let offers = wanted.map(|i| offer(problem, &order, *i, &edges, &budgets)).collect();
         Self {
             problem,
             lengths,
             supplies,
             scarce,
+            budgets,
+            price_lengths,
             offers,
             anyway: cost,
             wait: delay_cost(problem) as f64,
@@ -290,7 +311,8 @@ impl<'a> Market<'a> {
             let over_time = Steps::new(behind, self.edges.iter().copied().zip(each));
             Some((prices, over_time))
         });
-        Prices { pools: pools.collect(), edges: self.edges.clone(), aside, own: own.collect() }
+        let budgets = scarce[self.budgets.first()..].to_vec();
+        Prices { pools: pools.collect(), edges: self.edges.clone(), aside, budgets, own: own.collect() }
     }
 
     /// What all that is scarce is worth, of the same; what is worth nothing is left out.
@@ -299,8 +321,7 @@ impl<'a> Market<'a> {
         let pools = self.problem.pools.iter().map(|pool| (pool.name.clone(), false));
         let mut all: Vec<ScarcePrice> = Vec::new();
         for ((of, is_watts), prices) in domains.chain(pools).zip(scarce.chunks(self.cells().max(1))) {
-            // of a watt and a second to a kWh, of an accelerator and a second to an hour of it
-            let unit = if is_watts { 3.6e6 } else { 3600.0 } / COST_UNITS as f64;
+            let unit = if is_watts { OF_KWH } else { OF_HOUR };
             for (edges, price) in self.edges.windows(2).zip(prices) {
                 let price = Money((price * unit) as i64);
                 match all.last_mut() {
@@ -317,6 +338,7 @@ impl<'a> Market<'a> {
                 }
             }
         }
+        all.extend(self.budgets.worth(self.problem, scarce, OF_KWH));
         all
     }
 
@@ -337,16 +359,14 @@ impl<'a> Market<'a> {
 
     /// The prices where nothing is scarce: what is generated on the site is charged as if it were not there.
     pub(super) fn nothing_scarce(&self) -> Vec<f64> {
-        let cells = self.cells();
-        let each = self.scarce.iter().flat_map(|scarce| scarce.most.clone().unwrap_or_else(|| vec![0.0; cells]));
-        each.collect()
+        let each = |scarce: &Scarce| scarce.most.clone().unwrap_or_else(|| vec![0.0; scarce.free.len()]);
+        self.scarce.iter().flat_map(each).collect()
     }
 
     /// Between what each price must lie.
     pub(super) fn ranges(&self) -> Vec<(f64, f64)> {
-        let cells = self.cells();
         let of = |scarce: &Scarce| match &scarce.most {
-            None => vec![(0.0, MOST); cells],
+            None => vec![(0.0, MOST); scarce.free.len()],
             // a negative price is paid for all that is drawn
             Some(most) => most.iter().map(|most| (most.min(0.0), *most)).collect(),
         };
@@ -359,131 +379,35 @@ impl<'a> Market<'a> {
     }
 
     /// Of an offer's way: what a second costs in each cell, and in all that comes later.
-    pub(super) fn unit(&self, way: &Way, prices: &Prices, cell: usize) -> f64 {
+    pub(super) fn unit(&self, offer: &Offer, way: &Way, prices: &Prices, cell: usize) -> f64 {
         let supply = match &prices.own[self.problem.pools[way.pool].supply] {
             Some((own, _)) if cell < own.len() => own[cell] * way.paid,
             _ => self.supply(way, cell),
         };
         match prices.pools[way.pool].get(cell) {
-            Some((watt, accelerator)) => supply + watt * way.watts + accelerator * way.accelerators,
+            Some((watt, accelerator)) => {
+                let spent = self.budgets.uses(offer, (way.pool, way.watts, way.paid), cell);
+                let spent: f64 = spent.map(|(price, watts)| prices.budgets[price] * watts).sum();
+                supply + watt * way.watts + accelerator * way.accelerators + spent
+            }
             None => supply,
         }
     }
 }
 
-/// From when to when a workload may run; without an end where it can't be done in time, is never delayed for supply, or may
-/// take longer than plans look.
-fn window(problem: &Problem, workload: &Workload) -> (Moment, Option<Moment>) {
-    let from = problem.starts_from(workload);
-    let by = workload.finish_by.filter(|by| *by - from >= workload.remaining);
+/// From when to when a workload may run, as far as who must finish before whom says; without an end where it can't be done in time,
+/// is never delayed for supply, or may take longer than plans look.
+fn window(problem: &Problem, order: &Order, of: usize) -> (Moment, Option<Moment>) {
+    let workload = &problem.workloads[of];
+    let from = order.earliest(of).unwrap_or_else(|| problem.starts_from(workload));
+    let by = workload.finish_by.map(|by| order.latest(of).map_or(by, |latest| latest.min(by)));
+    let by = by.filter(|by| *by - from >= workload.remaining);
     (from, by.filter(|by| *by <= looks_until(problem, workload)))
 }
 
-/// Where cells begin and end: where a price or a cap changes, and at each hour; coarser where that is too many.
-fn edges(problem: &Problem, end: Moment) -> Vec<Moment> {
-    let now = problem.now;
-    let mut edges = vec![now, end];
-    let prices = problem.supplies.iter().flat_map(|supply| supply.price.changes_between(now, end));
-    let caps = problem.tree.iter().flat_map(|(_, domain)| domain.spec.cap.changes_between(now, end));
-    let own = problem.supplies.iter().filter_map(|supply| supply.own.as_ref());
-    let own = own.flat_map(|own| own.changes_between(now, end));
-    let changes: Vec<Moment> = prices.chain(caps).chain(own).take(CELLS).collect();
-    if changes.len() < CELLS {
-        edges.extend(changes);
-    }
-    let most = i64::try_from(CELLS).unwrap_or(i64::MAX);
-    let grain = Seconds(GRAIN.0 * ((end - now).0 / GRAIN.0 / most + 1));
-    let mut at = now.floor(grain) + grain;
-    while at < end {
-        edges.push(at);
-        at = at + grain;
-    }
-    edges.sort_unstable();
-    edges.dedup();
-    edges
-}
-
-/// What is free for those that can be moved: of each domain's watts, then of each pool's accelerators. Where more than that runs
-/// (`held`) already, it may go on: no plan is refused for it, so no bound may count without it.
-fn free(
-    problem: &Problem,
-    anyway: &[(PoolId, Load, Moment)],
-    held: &[(PoolId, Load)],
-    chains: &[Vec<(usize, f64)>],
-) -> Vec<Steps<i64>> {
-    let ledger = Ledger::idle(problem);
-    let mut free: Vec<Steps<i64>> = problem.tree.iter().map(|(id, _)| ledger.free_over_time(id).clone()).collect();
-    free.extend(problem.pools.iter().map(|pool| Steps::constant(i64::from(pool.accelerators))));
-    // of each thing that a load uses, how much
-    let uses = |pool: PoolId, load: Load| {
-        let watts = watts_at_least(problem, pool, load);
-        let domains = chains[pool.0].iter().map(move |(domain, part)| (*domain, watts * part));
-        domains.chain([(problem.tree.len() + pool.0, f64::from(load.accelerators))])
-    };
-    for (pool, load, until) in anyway {
-        for (thing, used) in uses(*pool, *load) {
-            free[thing].update(problem.now, *until, |free| free.saturating_sub(used.floor() as i64));
-        }
-    }
-    let mut runs = vec![0; free.len()];
-    for (pool, load) in held {
-        for (thing, used) in uses(*pool, *load) {
-            runs[thing] += used.ceil() as i64;
-        }
-    }
-    for (free, runs) in free.iter_mut().zip(runs) {
-        if free.at(problem.now) < runs {
-            free.update(problem.now, Moment::FAR_FUTURE, |free| free.max(runs));
-        }
-    }
-    free
-}
-
-/// What is generated on the site for a supply: what is left of it for those that can be moved, and the supply's price.
-fn generated(
-    problem: &Problem,
-    supply: usize,
-    prices: &[f64],
-    anyway: &[(PoolId, Load, Moment)],
-    edges: &[Moment],
-) -> Scarce {
-    let cells = edges.len() - 1;
-    let Some(own) = &problem.supplies[supply].own else {
-        return Scarce { free: vec![0.0; cells], most: Some(vec![0.0; cells]) };
-    };
-    let mut own = own.clone();
-    let here = anyway.iter().enumerate().filter(|(_, (pool, ..))| problem.pool(*pool).supply == supply);
-    let (fixed, goes_on): (Vec<_>, Vec<_>) = here.partition(|(i, _)| *i < problem.fixed.len());
-    let mut draws = Steps::constant(0);
-    for (_, (pool, load, until)) in fixed {
-        own.update(problem.now, *until, |own| own.saturating_sub(root_watts(problem, *pool, *load)));
-    }
-    for (_, (pool, load, until)) in goes_on {
-        draws.update(problem.now, *until, |draws: i64| draws.saturating_add(root_watts(problem, *pool, *load)));
-    }
-    let mean = |steps: &Steps<i64>, from: Moment, to: Moment| {
-        let sum: f64 = steps.pieces(from, to).map(|(from, to, watts)| watts.max(0) as f64 * (to - from).0 as f64).sum();
-        sum / (to - from).0 as f64
-    };
-    let each = edges.windows(2).zip(prices);
-    let free = each.map(|(pair, price)| {
-        let own = if *price > 0.0 { mean(&own, pair[0], pair[1]) } else { 0.0 };
-        own - mean(&draws, pair[0], pair[1])
-    });
-    Scarce { free: free.collect(), most: Some(prices[..cells].to_vec()) }
-}
-
-/// What a load adds in its pool at least. Hosts in use are never more than the pool has, so where loads share them each is
-/// charged the smaller of its hosts and its part of all hosts by its accelerators: the sum of these is never above what is drawn.
-fn watts_at_least(problem: &Problem, pool: PoolId, load: Load) -> f64 {
-    let pool = problem.pool(pool);
-    let part = f64::from(load.accelerators) * f64::from(pool.nodes) / f64::from(pool.accelerators.max(1));
-    load.watts.0 as f64 + pool.host_extra.0 as f64 * part.min(f64::from(load.hosts))
-}
-
-fn offer(problem: &Problem, of: usize, edges: &[Moment]) -> Offer {
+fn offer(problem: &Problem, order: &Order, of: usize, edges: &[Moment], budgets: &Budgets) -> Offer {
     let workload = &problem.workloads[of];
-    let (from, by) = window(problem, workload);
+    let (from, by) = window(problem, order, of);
     let last = edges[edges.len() - 1];
     let first = edges.partition_point(|edge| *edge <= from).saturating_sub(1);
     let end = edges[..edges.len() - 1].partition_point(|edge| *edge < by.unwrap_or(last)).max(first);
@@ -523,6 +447,7 @@ fn offer(problem: &Problem, of: usize, edges: &[Moment]) -> Offer {
         is_divisible: workload.is_divisible(),
         restart,
         is_running: workload.running.is_some(),
+        budgets: budgets.of(problem, workload),
         ways,
     }
 }

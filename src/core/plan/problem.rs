@@ -1,6 +1,6 @@
 //! What a planner is asked, and what it answers.
 
-use super::Pace;
+use super::{Constraints, Pace};
 use crate::core::domain::{DomainId, DomainTree};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
@@ -31,6 +31,8 @@ pub struct Problem {
     pub workloads: Vec<Workload>,
     /// What draws and can't be moved: pods that nobody declared, workloads that are just stopping.
     pub fixed: Vec<Fixed>,
+    /// What binds the plan beside caps and accelerators.
+    pub constraints: Constraints,
     /// Is everything to be thought over again, or only what is new? Thorough planning costs tens of milliseconds
     /// for a hundred workloads: it is for each plan period, the other for each event.
     pub thorough: bool,

@@ -94,12 +94,15 @@ impl Policy for Published {
             }
             !stands
         });
+        draft.order().sort(&mut waiting);
         // 2. What is new chooses, and queues where that does not fit.
         for i in waiting {
-            let workload = draft.workload(i);
-            let pools = place::pools(workload).filter(|points| place::is_open(workload, &points[0]));
-            let placed = pools.filter_map(|points| self.place(problem, &draft.ledger, workload, points));
-            if let Some(placement) = placed.min_by_key(|placement| (placement.finish(), placement.cost)) {
+            let found = draft.search(i, |room, workload| {
+                let pools = place::pools(workload).filter(|points| place::is_open(workload, &points[0]));
+                let placed = pools.filter_map(|points| self.place(problem, room, workload, points));
+                placed.min_by_key(|placement| (placement.finish(), placement.cost))
+            });
+            if let Some(placement) = found {
                 draft.put(i, placement, Why::Cheapest);
             }
         }
@@ -150,15 +153,19 @@ impl Published {
             point.is_some_and(|point| room.fits(*point, run.start, run.end))
         };
         let queued = |choice: &PoolChoice| {
-            if chosen.len() > 1 {
-                place::early_pieces(problem, room, workload, *choice, first)
-            } else {
-                Some(vec![place::whole_run(room, workload, *choice, first)?])
+            let in_pieces = (chosen.len() > 1).then(|| place::early_pieces(problem, room, workload, *choice, first));
+            match in_pieces {
+                Some(runs) if room.refused(runs.as_deref()?).is_empty() => runs,
+                _ => Some(vec![place::whole_run(room, workload, *choice, first)?]),
             }
         };
         // slower only where it is never done at full, and may be slowed
         let few = if self == Self::CarbonScaler && workload.finish_by.is_some() { points.len() } else { 1 };
-        let runs = if chosen.iter().all(fits) { chosen } else { points.iter().take(few).find_map(queued)? };
+        let runs = if chosen.iter().all(fits) && room.refused(&chosen).is_empty() {
+            chosen
+        } else {
+            points.iter().take(few).find_map(queued)?
+        };
         Some(place::priced(problem, workload, runs))
     }
 

@@ -23,11 +23,11 @@ const FEW: usize = 6;
 /// Is someone late who would be in time with nothing but the fixed loads beside it?
 pub(super) fn can_help(problem: &Problem, draft: &Draft<'_>) -> bool {
     let alone = Draft::new(problem, Workload::is_divisible);
-    problem.workloads.iter().enumerate().any(|(i, workload)| {
+    (0..problem.workloads.len()).any(|i| {
         let late = |placement: &place::Placement| placement.late > Seconds::ZERO;
         draft.placement(i).is_some_and(late)
             && alone.placement(i).is_none()
-            && place::earliest(problem, &alone.ledger, workload).is_some_and(|placement| !late(&placement))
+            && alone.earliest(i).is_some_and(|placement| !late(&placement))
     })
 }
 
@@ -84,7 +84,9 @@ fn consider<'a>(best: &mut Draft<'a>, score: &mut Score, other: Draft<'a>) {
 /// Each as early as it fits, in this order.
 fn in_order<'a>(start: &Draft<'a>, order: &[usize]) -> Draft<'a> {
     let mut draft = start.clone();
-    for &i in order {
+    let mut order = order.to_vec();
+    draft.order().sort(&mut order);
+    for i in order {
         draft.place_earliest(i, Why::KeepsDeadlines, true);
     }
     draft
@@ -101,7 +103,7 @@ fn make_cheap(draft: &mut Draft<'_>) {
         order.sort_by_cached_key(|i| (draft.workload(*i).finish_by, draft.workload(*i).id.clone()));
         for i in order {
             let Some((old, why)) = draft.take(i) else { continue };
-            match place::cheapest(draft.problem, &draft.ledger, draft.workload(i)) {
+            match draft.cheapest(i) {
                 Some(new) if (new.late, draft.net(i, &new)) < (old.late, draft.net(i, &old)) => draft.put(i, new, why),
                 _ => draft.put(i, old, why),
             }

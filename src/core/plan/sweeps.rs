@@ -64,12 +64,19 @@ pub(super) fn sweep(crowd: &Crowd<'_>, reached: &mut Reached, sweeps: usize) -> 
         for (turn, n) in order.iter().enumerate() {
             // the first time round only those before it have chosen: they may have their part of what is free
             let part = if sweep == 0 { (turn as f64 + 0.5) / order.len() as f64 } else { 1.0 };
+            let offer = &market.offers[crowd.offers[*n]];
+            let first = market.budgets.first();
             let count = |choice: &[Taken], used: &mut [f64], sign: f64| {
                 for taken in choice.iter().filter(|taken| taken.cell < cells) {
                     let share = sign * taken.seconds / lengths[taken.cell];
                     for thing in &things[taken.pool] {
                         used[thing.first + taken.cell] +=
                             share * thing.uses(taken.watts, taken.accelerators, taken.paid);
+                    }
+                    let spent = market.budgets.uses(offer, (taken.pool, taken.watts, taken.paid), taken.cell);
+                    for (price, watts) in spent {
+                        let at = first + price;
+                        used[at] += sign * taken.seconds * watts / market.price_lengths[at];
                     }
                 }
             };
@@ -87,10 +94,14 @@ pub(super) fn sweep(crowd: &Crowd<'_>, reached: &mut Reached, sweeps: usize) -> 
                     let over = (used[at] + uses / 2.0) / part - free[at];
                     unit += (prices[at] + steepness[at] * over).clamp(ranges[at].0, ranges[at].1) * uses;
                 }
+                for (price, watts) in market.budgets.uses(offer, (way.pool, way.watts, way.paid), cell) {
+                    let at = first + price;
+                    let over = used[at] / part - free[at];
+                    unit += (prices[at] + steepness[at] * over).clamp(ranges[at].0, ranges[at].1) * watts;
+                }
                 unit
             };
-            let i = crowd.offers[*n];
-            choose(market, unit, &market.offers[i], i, &mut scratch);
+            choose(market, unit, offer, crowd.offers[*n], &mut scratch);
             count(&scratch.taken, &mut used, 1.0);
             choices[*n].clone_from(&scratch.taken);
         }
@@ -116,7 +127,8 @@ fn steepness(crowd: &Crowd<'_>, reached: &Reached, free: &[f64]) -> Vec<f64> {
     let spread = (0..market.supplies.len()).map(|supply| market.spread(supply)).fold(0.0, f64::max);
     let domains = market.problem.tree.len();
     let mut steepness = Vec::with_capacity(free.len());
-    for (thing, (used, free)) in reached.used.chunks(cells).zip(free.chunks(cells)).enumerate() {
+    let budgets = market.budgets.first();
+    for (thing, (used, free)) in reached.used[..budgets].chunks(cells).zip(free[..budgets].chunks(cells)).enumerate() {
         let used = sum(used);
         let of_one = match thing.checked_sub(domains) {
             None => 1.0,
@@ -131,6 +143,9 @@ fn steepness(crowd: &Crowd<'_>, reached: &Reached, free: &[f64]) -> Vec<f64> {
         let least = (sum(free).max(used) / all / 10.0).max(1e-9);
         steepness.extend(free.iter().map(|free| STEEPNESS * spread * of_one / free.max(least)));
     }
+    for (used, free) in reached.used[budgets..].iter().zip(&free[budgets..]) {
+        steepness.push(STEEPNESS * spread / free.max(used / 10.0).max(1e-9));
+    }
     steepness
 }
 
@@ -138,7 +153,7 @@ fn steepness(crowd: &Crowd<'_>, reached: &Reached, free: &[f64]) -> Vec<f64> {
 fn things(crowd: &Crowd<'_>, free: &[f64]) -> Vec<Vec<Thing>> {
     let (market, cells) = (crowd.market, crowd.market.cells());
     let domains = market.problem.tree.len();
-    let mut most = vec![0.0; market.scarce.len()];
+    let mut most = vec![0.0; domains + market.chains.len()];
     for i in &crowd.offers {
         for points in &market.offers[*i].ways {
             let Some(pool) = points.first().map(|way| way.pool) else { continue };
