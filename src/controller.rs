@@ -10,6 +10,7 @@ pub mod apply;
 pub mod asked;
 pub mod backoff;
 pub mod config;
+mod constraints;
 pub mod curtail;
 pub mod declared;
 pub mod enforce;

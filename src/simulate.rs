@@ -5,6 +5,7 @@
 
 mod bound;
 pub mod compare;
+mod constraints;
 mod curves;
 mod engine;
 mod meter;

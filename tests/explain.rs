@@ -84,7 +84,7 @@ fn what_waits_for_room_is_told_who_is_full_until_when_and_by_how_much() {
     assert_eq!(why.why, Why::AsSoonAsPossible);
     let [full] = why.obstacles.as_slice() else { panic!("{why:?}") };
     assert_eq!((full.full.as_str(), full.from, full.until), ("row-a", Moment(0), Some(Moment(2 * HOUR))));
-    assert_eq!((full.short_watts, full.short_accelerators, full.worth), (Some(Watts(300)), None, None));
+    assert_eq!((full.short, full.worth), (Short::Watts(Watts(300)), None));
     let runs = explain(&problem, &plan, "a").unwrap();
     assert!(runs.obstacles.is_empty(), "it starts now: nothing is in its way");
     assert_eq!(explain(&problem, &plan, "c"), None);
@@ -94,7 +94,7 @@ fn what_waits_for_room_is_told_who_is_full_until_when_and_by_how_much() {
 fn accelerators_are_counted_where_they_are_short() {
     let problem = problem(vec![work("a", 100, 3, None), work("b", 100, 2, None)]);
     let why = explain(&problem, &RunNow.plan(&problem), "b").unwrap();
-    assert_eq!((why.obstacles[0].short_watts, why.obstacles[0].short_accelerators), (None, Some(1)));
+    assert_eq!(why.obstacles[0].short, Short::Accelerators(1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The snapshot as a problem of the core: pure, synchronous, total. What can't be served leaves with its reason.
 
 use super::config::Config;
+use super::constraints::constraints;
 use super::declared::Declared;
 use super::leased::Leases;
 use super::site::{self, Site, SiteNode, device_load, matches};
@@ -167,7 +168,7 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
         delay_cost_per_hour: 0,
         workloads,
         fixed,
-        constraints: Constraints::default(),
+        constraints: constraints(snapshot, &site.tree),
         thorough: true,
         previous,
     };

@@ -31,7 +31,7 @@ mod sweeps;
 
 pub use changes::{Change, changes};
 pub use constraints::{BudgetOf, BudgetWindow, Constraints, EnergyBudget, Mistake, Outage, RampLimit};
-pub use explain::{Cost, Explanation, Obstacle, explain};
+pub use explain::{Cost, Explanation, Obstacle, Short, explain};
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
 pub use points::{NotWorth, Pace, Rise, rises, worth_choosing};

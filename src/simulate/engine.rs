@@ -1,6 +1,7 @@
 //! Virtual time: from one moment at which something happens to the next, with the same `cycle` as in a cluster.
 
 use super::bound::lower_bound;
+use super::constraints;
 use super::curves::OperatingPoint;
 use super::meter::{InUse, Meter};
 use super::outcome::{DomainOutcome, Outcome, Ran, WorkloadOutcome};
@@ -11,8 +12,7 @@ use crate::core::domain::DomainId;
 use crate::core::forecast::Outlook;
 use crate::core::plan::checker::Note;
 use crate::core::plan::{
-    Constraints, Load, Pace, Policy, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running, Supply, Suspension,
-    Workload,
+    Load, Pace, Policy, PoolChoice, PoolId, PowerPlan, Problem, Run, RunNow, Running, Supply, Suspension, Workload,
 };
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, PricePerMwh, PricePerTonne, Seconds, Watts};
@@ -219,7 +219,7 @@ impl<'a> Engine<'a> {
             delay_cost_per_hour: self.setup.delay_cost_per_hour,
             workloads,
             fixed: Vec::new(),
-            constraints: Constraints::default(),
+            constraints: constraints::ahead(&self.setup.constraints, &self.meter, now),
             thorough,
             previous: self.plan.clone(),
         };

@@ -5,7 +5,7 @@
 use crate::core::domain::DomainTree;
 use crate::core::plan::Pool;
 use crate::core::steps::Steps;
-use crate::units::{Moment, Watts};
+use crate::units::{Joules, Moment, Watts};
 use std::collections::BTreeMap;
 
 /// Draw of every domain over time, in the tree's order.
@@ -55,6 +55,18 @@ impl<'a> Meter<'a> {
             }
         }
         draws
+    }
+
+    /// What a domain drew from one moment to another, none of them later than the last reading was true.
+    pub(super) fn energy(&self, domain: usize, from: Moment, to: Moment) -> Joules {
+        let readings = &self.readings[domain];
+        let first = readings.partition_point(|(at, _)| *at <= from).saturating_sub(1);
+        let ends = readings[first..].iter().skip(1).map(|(at, _)| *at).chain([to]);
+        let each = readings[first..]
+            .iter()
+            .zip(ends)
+            .map(|((at, watts), end)| i128::from(watts.0) * i128::from((end.min(to) - (*at).max(from)).0.max(0)));
+        Joules(i64::try_from(each.sum::<i128>()).unwrap_or(i64::MAX))
     }
 
     /// All readings, as draw over time.

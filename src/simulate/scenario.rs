@@ -104,6 +104,38 @@ pub struct Domain {
     pub overhead_permille: u32,
     /// Lower caps by the week.
     pub cap_schedule: Option<Schedule>,
+    /// How fast what it draws may rise by plan, in the mean of a slot.
+    pub ramp_up_watts_per_second: Option<u32>,
+    /// How fast it may fall.
+    pub ramp_down_watts_per_second: Option<u32>,
+    /// How much energy it may draw again and again, idle draw and baseline included.
+    #[serde(default)]
+    pub energy_budgets: Vec<EnergyEvery>,
+}
+
+/// So much energy in each window, of which the first begins with the scenario.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EnergyEvery {
+    /// What may be drawn in each.
+    pub kwh: u32,
+    /// How long each is.
+    #[serde(deserialize_with = "seconds")]
+    pub every: Seconds,
+}
+
+/// A time in which accelerators are out of service.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Maintenance {
+    /// From when.
+    #[serde(deserialize_with = "moment")]
+    pub from: Moment,
+    /// Until when.
+    #[serde(deserialize_with = "moment")]
+    pub until: Moment,
+    /// How many; all of the pool's if not said.
+    pub accelerators: Option<u32>,
 }
 
 /// Lower caps by the week.
@@ -165,6 +197,9 @@ pub struct ScenarioPool {
     pub host_idle_watts: Watts,
     /// Where it stands: a domain.
     pub domain: String,
+    /// When some of them are out of service.
+    #[serde(default)]
+    pub maintenance: Vec<Maintenance>,
 }
 
 /// Generation behind the meter.
@@ -361,6 +396,9 @@ pub struct ScenarioWorkload {
     pub profile: Option<String>,
     /// Only in pools of this model.
     pub accelerator: Option<String>,
+    /// Names of workloads that must have finished before it starts.
+    #[serde(default)]
+    pub after: Vec<String>,
 }
 
 /// Replicas of a workload.

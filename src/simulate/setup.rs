@@ -3,12 +3,13 @@
 //! Every mistake is one [`YamlError`] that names file, line and field; files that a scenario names are read through
 //! a function of the caller, so that an embedded scenario needs none.
 
+use super::constraints;
 use super::scenario::{Domain, Event, MOST, Scenario, ScenarioPool, Signal, Window};
 use super::work::{self, Job};
 use crate::api::BaselineMethod;
 use crate::core::domain::{CapSchedule, CapWindow, DomainSpec, DomainTree, Target};
 use crate::core::forecast::Forecast;
-use crate::core::plan::Pool;
+use crate::core::plan::{Constraints, Pool};
 use crate::core::steps::Steps;
 use crate::signals::{self, Series};
 use crate::units::{CarbonIntensity, Moment, PricePerTonne, Seconds, Watts};
@@ -31,6 +32,8 @@ pub struct Setup {
     pub tree: DomainTree,
     /// The accelerators.
     pub pools: Vec<Pool>,
+    /// What binds plans beside caps, as the scenario begins.
+    pub constraints: Constraints,
     /// The model of each pool's accelerators.
     pub models: Vec<String>,
     /// Carbon intensity in mg/kWh.
@@ -106,6 +109,7 @@ pub fn setup(document: &Document, read_file: &ReadFile<'_>) -> Result<Setup, Yam
     }
     let models: Vec<String> = scenario.site.pools.iter().map(|pool| pool.accelerator.clone()).collect();
     let jobs = work::jobs(document, &scenario, &models, &read)?;
+    let constraints = constraints::constraints(document, &scenario, &tree, &jobs)?;
     Ok(Setup {
         start,
         end,
@@ -113,6 +117,7 @@ pub fn setup(document: &Document, read_file: &ReadFile<'_>) -> Result<Setup, Yam
         seed: scenario.seed,
         tree,
         pools,
+        constraints,
         models,
         carbon,
         price,

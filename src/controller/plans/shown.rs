@@ -1,7 +1,7 @@
 //! Plans as they are shown and stored: names where the core has places, times as people write them.
 
 use super::Last;
-use crate::core::plan::{Change, Entry, Explanation, Obstacle, PoolId, PowerPlan, Problem, Run, ScarcePrice};
+use crate::core::plan::{Change, Entry, Explanation, Obstacle, PoolId, PowerPlan, Problem, Run, ScarcePrice, Short};
 use crate::units::{Moment, Money, Seconds};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -219,13 +219,15 @@ fn runs(problem: &Problem, runs: &[Run]) -> Vec<ShownRun> {
 
 /// "row-1 is full until 14:30: 2.1 kW short".
 fn in_words(obstacle: &Obstacle) -> String {
-    let short = match (obstacle.short_watts, obstacle.short_accelerators) {
-        (Some(watts), _) => format!("{watts} short"),
-        (None, count) => format!("{} accelerators short", count.unwrap_or(0)),
+    let short = match obstacle.short {
+        Short::Watts(watts) => format!("{watts} short"),
+        Short::Accelerators(count) => format!("{count} accelerators short"),
+        Short::Energy(energy) => format!("{energy} short"),
+        Short::Ramp => "no more may start or end in this slot".to_owned(),
     };
     let until = |until: Moment| format!("from {until} on the whole of it fits");
     let until = obstacle.until.map_or("the whole of it never fits as things stand".to_owned(), until);
-    let unit = if obstacle.short_watts.is_some() { "a kWh" } else { "an hour of an accelerator" };
+    let unit = if matches!(obstacle.short, Short::Accelerators(_)) { "an hour of an accelerator" } else { "a kWh" };
     let worth = obstacle.worth.map(|worth| format!("; {unit} more there would save {worth}")).unwrap_or_default();
     let at = if obstacle.full == obstacle.pool { String::new() } else { format!(", for {}", obstacle.pool) };
     format!("{} is full at {}{at}: {short}; {until}{worth}", obstacle.full, obstacle.from)

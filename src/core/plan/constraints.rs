@@ -154,7 +154,8 @@ impl Constraints {
     }
 
     /// One that waits for itself; none where there is none.
-    fn circle(&self) -> Option<WorkloadId> {
+    #[must_use]
+    pub fn circle(&self) -> Option<WorkloadId> {
         // who comes after nobody that is left is taken away, until nothing changes
         let mut left: Vec<&(WorkloadId, WorkloadId)> = self.after.iter().collect();
         loop {

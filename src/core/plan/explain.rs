@@ -1,7 +1,8 @@
 //! Why a workload runs when it does: what stands in its way now, until when, by how much, and what waiting costs or saves.
 
 use super::ledger::Ledger;
-use super::place::root_watts;
+use super::place::{Room, root_watts};
+use super::spent::{Refusal, Seat, Spent};
 use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
 use crate::units::{GramsCo2e, Joules, Moment, Money, Watts};
 
@@ -36,18 +37,29 @@ pub struct Cost {
 pub struct Obstacle {
     /// The pool.
     pub pool: String,
-    /// The domain that has too few watts, or the pool that has too few accelerators.
+    /// The domain that has too few watts or changes too fast, the pool that has too few accelerators, or the budget that is spent.
     pub full: String,
     /// From when on it is full.
     pub from: Moment,
     /// From when on the whole of it fits; none where it never does.
     pub until: Option<Moment>,
-    /// Watts that are missing there; none where accelerators are.
-    pub short_watts: Option<Watts>,
-    /// Accelerators that are missing.
-    pub short_accelerators: Option<u32>,
+    /// What is missing there.
+    pub short: Short,
     /// What a kWh, or an hour of an accelerator, is worth there at that moment to all who want it; none where that is not known.
     pub worth: Option<Money>,
+}
+
+/// What is missing for a workload to run from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Short {
+    /// Watts of a domain.
+    Watts(Watts),
+    /// Accelerators of a pool.
+    Accelerators(u32),
+    /// Energy of a budget.
+    Energy(Joules),
+    /// More of a domain may not begin, or end, in one slot: its ramp.
+    Ramp,
 }
 
 /// Explains one workload of a problem by the plan for it; none where it is not in both.
@@ -73,47 +85,64 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
 
 /// Of each pool that it may use, what is in its way beside everyone else's place.
 fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload) -> Vec<Obstacle> {
-    let mut room = Ledger::fixed(problem);
-    for (other, entry) in problem.workloads.iter().zip(&plan.entries).filter(|(other, _)| other.id != workload.id) {
-        for run in entry.runs_from(problem.now) {
+    let Ok(of) = problem.workloads.binary_search_by(|other| other.id.cmp(&workload.id)) else { return Vec::new() };
+    let (mut ledger, mut spent) = (Ledger::fixed(problem), Spent::new(problem));
+    for (i, (other, entry)) in problem.workloads.iter().zip(&plan.entries).enumerate().filter(|(i, _)| *i != of) {
+        let runs = entry.runs_from(problem.now);
+        spent.count(i, &runs, 1);
+        for run in runs {
             if let Some(load) = other.load_at(run.pool, run.pace) {
-                room.add(run.pool, load, run.start, run.end);
+                ledger.add(run.pool, load, run.start, run.end);
             }
         }
     }
+    let seat = Seat { ledger: &ledger, spent: &spent, of };
     let from = problem.starts_from(workload);
     let until = from + workload.remaining;
     let full = workload.choices.iter().filter(|choice| choice.pace.is_full());
     let each = full.filter_map(|choice| {
-        let shortage = room.shortage(choice.pool, choice.load, from, until)?;
-        let fits = room.earliest(choice.pool, choice.load, from, workload.remaining);
-        let pool = &problem.pool(choice.pool).name;
-        let (full, short_watts, short_accelerators) = match shortage {
-            Shortage::Headroom { domain, needs, free, .. } => {
-                (&problem.tree.get(domain).spec.name, Some(needs - free.max(Watts::ZERO)), None)
-            }
-            Shortage::Accelerators { pool, needs, free, .. } => {
-                (&problem.pool(pool).name, None, Some(needs.saturating_sub(free)))
-            }
-        };
-        let is_watts = short_watts.is_some();
+        let first = ledger.shortage(choice.pool, choice.load, from, until).map(|shortage| shown(problem, shortage));
+        let (full, short, at) = first.or_else(|| {
+            let refused = seat.refused(&[Run { pool: choice.pool, start: from, end: until, pace: choice.pace }]);
+            Some(shown_refusal(problem, refused.first()?, from))
+        })?;
+        let is_watts = !matches!(short, Short::Accelerators(_));
         let is_here = |price: &&ScarcePrice| {
-            price.of == *full
-                && price.is_watts == is_watts
-                && price.from <= shortage.at()
-                && shortage.at() < price.until
+            price.of == full && price.is_watts == is_watts && price.from <= at && at < price.until
         };
         Some(Obstacle {
-            pool: pool.clone(),
-            full: full.clone(),
-            from: shortage.at(),
-            until: fits,
-            short_watts,
-            short_accelerators,
+            pool: problem.pool(choice.pool).name.clone(),
+            from: at,
+            until: seat.earliest(*choice, from, workload.remaining),
+            short,
             worth: plan.scarce.iter().find(is_here).map(|price| price.price),
+            full,
         })
     });
     each.collect()
+}
+
+/// What is full, what is missing there, and from when on.
+fn shown(problem: &Problem, shortage: Shortage) -> (String, Short, Moment) {
+    match shortage {
+        Shortage::Headroom { domain, needs, free, at } => {
+            (problem.tree.get(domain).spec.name.clone(), Short::Watts(needs - free.max(Watts::ZERO)), at)
+        }
+        Shortage::Accelerators { pool, needs, free, at } => {
+            (problem.pool(pool).name.clone(), Short::Accelerators(needs.saturating_sub(free)), at)
+        }
+    }
+}
+
+fn shown_refusal(problem: &Problem, refusal: &Refusal, starts: Moment) -> (String, Short, Moment) {
+    match *refusal {
+        Refusal::Budget { budget, from, short, .. } => {
+            (problem.constraints.budgets[budget].name.clone(), Short::Energy(short), from.max(starts))
+        }
+        Refusal::Ramp { domain, from, .. } => {
+            (problem.tree.get(domain).spec.name.clone(), Short::Ramp, from.max(starts))
+        }
+    }
 }
 
 fn cost(problem: &Problem, workload: &Workload, runs: &[Run]) -> Cost {

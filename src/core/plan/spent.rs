@@ -3,13 +3,13 @@
 //! Both are counted a little too high: a load is charged all hosts that it may bring into use, and what begins in a slot is not set off
 //! against what ends in it. So taking one out never breaks what holds, and what fits, fits.
 
-use super::constraints::{BudgetOf, BudgetWindow};
+use super::constraints::{BudgetOf, BudgetWindow, RampLimit};
 use super::ledger::{Ledger, Shortage};
 use super::place::{Room, root_watts};
 use super::{Load, PoolChoice, PoolId, Problem, Run, Workload};
 use crate::core::domain::DomainId;
 use crate::core::steps::Steps;
-use crate::units::{Moment, Seconds};
+use crate::units::{Joules, Moment, Seconds};
 use std::collections::BTreeMap;
 
 /// What all that is placed has spent of budgets and ramps. Empty where there are none.
@@ -42,6 +42,8 @@ pub(super) enum Refusal {
         until: Moment,
         /// So long may it run in there at the most that it draws.
         affords: Seconds,
+        /// What is missing.
+        short: Joules,
     },
     /// Too much would begin in a slot, or end in it.
     Ramp { domain: DomainId, from: Moment, until: Moment, is_end: bool },
@@ -59,7 +61,19 @@ impl<'a> Spent<'a> {
             };
             budget.windows.iter().map(|window| i128::from(window.left.0) - anyway(window)).collect()
         });
-        Self { problem, left: left.collect(), steps: vec![BTreeMap::new(); constraints.ramps.len()] }
+        let slot = problem.now.floor(problem.slot);
+        let begun = |ramp: &RampLimit| {
+            // what began in this slot before now
+            let running = problem.workloads.iter().filter_map(|workload| {
+                let (pool, load) =
+                    workload.running.filter(|running| running.since >= slot).and(workload.running_load())?;
+                seen_at(problem, ramp.domain, pool, load)
+            });
+            let step =
+                running.fold(Step::default(), |step, watts| Step { up: step.up + watts, ups: step.ups + 1, ..step });
+            if step.ups > 0 { BTreeMap::from([(slot, step)]) } else { BTreeMap::new() }
+        };
+        Self { problem, left: left.collect(), steps: constraints.ramps.iter().map(begun).collect() }
     }
 
     /// Are there any?
@@ -155,7 +169,8 @@ impl<'a> Spent<'a> {
                     let affords = left[window].max(0) / i128::from(watts.max(1));
                     let BudgetWindow { from, until, .. } = windows[window];
                     let affords = Seconds(i64::try_from(affords).unwrap_or(i64::MAX));
-                    refused.push(Refusal::Budget { budget, from, until, affords });
+                    let short = Joules(i64::try_from(joules - left[window].max(0)).unwrap_or(i64::MAX));
+                    refused.push(Refusal::Budget { budget, from, until, affords, short });
                 }
             }
         }
