@@ -4,7 +4,7 @@
 
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::{
-    Constraints, Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Supply,
+    Constraints, Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Short, Supply,
     Suspension, Why, Workload, changes, explain,
 };
 use heliotrope::core::steps::Steps;
