@@ -26,8 +26,8 @@ pub use curtailment_event::{
     CurtailmentPhase, CurtailmentTarget, Measure, Verdict,
 };
 pub use grid_signal::{
-    Basis, ConfigMapSource, FileSource, GridSignal, GridSignalSpec, GridSignalStatus, JsonPlaces, Provider,
-    RefusedValues, Server, ServerKind, SignalFormat, What,
+    Basis, ConfigMapSource, FileSource, ForecastError, GridSignal, GridSignalSpec, GridSignalStatus, JsonPlaces,
+    Provider, RefusedValues, Roof, Server, ServerKind, SignalForecast, SignalFormat, What,
 };
 pub use llm_workload::{
     Checkpoint, CheckpointAsk, Flexibility, LLMWorkload, LLMWorkloadSpec, LLMWorkloadStatus, Phase, Replicas,

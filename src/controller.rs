@@ -24,6 +24,7 @@ pub mod plans;
 pub mod profiles;
 pub mod read;
 pub mod remarks;
+pub mod remembered;
 pub mod run;
 pub mod say;
 pub mod signals;

@@ -248,7 +248,14 @@ fn a_signal_that_is_mended_is_accepted_again() {
         "lastTransitionTime": "2025-12-31T00:00:00Z"}]);
     let signal = of(json!({"metadata": {"name": "grid"}, "status": {"conditions": malformed},
         "spec": {"what": "Price", "zone": "KR", "providers": []}}));
-    let nothing = Standing { rung: Rung::Nothing, why: "nothing was ever heard".to_owned(), heard: None, steps: None };
+    let nothing = Standing {
+        rung: Rung::Nothing,
+        why: "nothing was ever heard".to_owned(),
+        heard: None,
+        steps: None,
+        ahead: Vec::new(),
+        errors: Vec::new(),
+    };
     let (refused, newly_refused) = (Refused::default(), Refused::default());
     let reading = Reading { in_force: None, errors: Vec::new(), standing: nothing, refused, newly_refused };
     let status = status::signal(&signal, &reading, NEW_YEAR);

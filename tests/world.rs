@@ -283,3 +283,62 @@ fn each_root_follows_the_signals_it_names_and_one_whose_signal_failed_is_never_t
     assert_eq!(known.supplies[pool(&known, "abroad")].price.at(NEW_YEAR), 7_000_000);
     assert_eq!(known.supplies[pool(&known, "b")].price.at(NEW_YEAR), 28_000_000);
 }
+
+/// A site with a roof that makes this many watts from nine to fifteen hours after now, and nothing else that is known.
+fn under_a_roof(watts: i64) -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.domains[0].spec.signals = Some(of(json!({"generation": "roof"})));
+    let sun = Steps::new(0, [(NEW_YEAR + Seconds(9 * 3600), watts), (NEW_YEAR + Seconds(15 * 3600), 0)]);
+    snapshot.generation.insert("roof".to_owned(), sun);
+    snapshot
+}
+
+#[test]
+fn what_a_site_generates_is_used_less_what_draws_anyway() {
+    let mut snapshot = under_a_roof(40_000);
+    snapshot.domains[0].spec.baseline = Some(of(json!({"maxWatts": 2_000})));
+    let noon = NEW_YEAR + Seconds(12 * 3600);
+    let own = |snapshot: &Snapshot| site(snapshot).supplies[0].own.as_ref().map(|own| own.at(noon));
+    // two nodes that idle, and what others draw
+    assert_eq!(own(&snapshot), Some(40_000 - 2_000 - 2 * (1000 + 8 * 105)));
+    assert_eq!(site(&snapshot).supplies[0].own.as_ref().unwrap().at(NEW_YEAR), 0);
+    // a roof that makes less than draws anyway is no more than nothing
+    snapshot.generation.insert("roof".to_owned(), Steps::constant(3_000));
+    assert_eq!(own(&snapshot), Some(0));
+    // nothing is known of it
+    snapshot.generation.clear();
+    assert_eq!(own(&snapshot), None);
+    // it is one roof, and feeds one root
+    let mut twice = under_a_roof(40_000);
+    twice.domains.push(domain("other", json!({"capWatts": 9_000, "signals": {"generation": "roof"}})));
+    let site = site(&twice);
+    assert_eq!(site.supplies.iter().filter(|supply| supply.own.is_some()).count(), 1);
+    assert!(site.notes.iter().any(|(_, note)| note.contains("is not counted twice")), "{:?}", site.notes);
+}
+
+#[test]
+fn work_that_may_wait_is_drawn_to_the_hours_of_sun() {
+    let start = |snapshot: &Snapshot| {
+        let made = made(snapshot);
+        let decided = cycle(&made.problem, &Heliotrope, Config::default().stop_lead());
+        assert_eq!(decided.refused, []);
+        let entry = decided.plan.entries.iter().find(|entry| &*entry.id == "uid-batch").unwrap();
+        (entry.runs[0].start - made.problem.now).0 / 3600
+    };
+    let waits = |job: &mut Value| {
+        job["metadata"]["annotations"] =
+            json!({"heliotrope.dev/max-delay": "24h", "heliotrope.dev/expected-duration": "2h"});
+    };
+    let mut sunny = under_a_roof(40_000);
+    sunny.jobs = vec![job("batch", waits)];
+    assert!((9..=13).contains(&start(&sunny)), "{}", start(&sunny));
+    // with nothing known of the roof it does not wait for it
+    sunny.generation.clear();
+    assert_eq!(start(&sunny), 0);
+    // and what may not wait never does
+    let mut urgent = under_a_roof(40_000);
+    urgent.jobs = vec![job("batch", |job| {
+        job["metadata"]["annotations"] = json!({"heliotrope.dev/expected-duration": "2h"});
+    })];
+    assert_eq!(start(&urgent), 0);
+}

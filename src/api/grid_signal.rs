@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
     shortname = "gs",
     status = "GridSignalStatus",
     derive = "PartialEq",
-    doc = "A time series from outside that work can follow: carbon intensity or price of supply. Where it is missing, work goes on without it.",
+    doc = "A time series from outside that work can follow: carbon intensity or price of supply, or what the site generates. Where it is missing, work goes on without it.",
     cel,
     printcolumn(name = "What", type_ = "string", json_path = ".spec.what", description = "What it measures"),
     printcolumn(name = "Zone", type_ = "string", json_path = ".spec.zone", description = "Of which grid"),
@@ -36,6 +36,9 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.staticGramsPerKwh) || self.what == 'CarbonIntensity'").message("staticGramsPerKwh is for what: CarbonIntensity"))]
+#[x_kube(validation = Rule::new("!has(self.staticWatts) || self.what == 'Generation'").message("staticWatts is for what: Generation"))]
+#[x_kube(validation = Rule::new("self.what != 'Generation' || self.providers.all(p, has(p.server) && p.server.kind in ['OpenMeteo', 'Prometheus', 'JSON'])").message("what: Generation is from a server of kind OpenMeteo, Prometheus or JSON"))]
+#[x_kube(validation = Rule::new("self.what == 'Generation' || !self.providers.exists(p, has(p.server) && p.server.kind == 'OpenMeteo')").message("OpenMeteo is for what: Generation"))]
 #[x_kube(validation = Rule::new("!(has(self.staticPricePerMwh) || has(self.currency)) || self.what == 'Price'").message("staticPricePerMwh and currency are for what: Price"))]
 pub struct GridSignalSpec {
     /// What it measures.
@@ -60,6 +63,10 @@ pub struct GridSignalSpec {
     /// Price that counts where nothing else is known, in whole units of the currency: the last rung. Where more was known, that counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub static_price_per_mwh: Option<i32>,
+    /// Generation that counts where nothing else is known, in watts: the last rung. Where less was known, that counts. Left out, it is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000_000_i64))]
+    pub static_watts: Option<i64>,
     /// How long after the end of its last value it still counts, in seconds. Then it is stale, and stale is never green.
     #[serde(default = "two_hours")]
     #[schemars(range(min = 60, max = 604_800))]
@@ -77,6 +84,8 @@ pub enum What {
     CarbonIntensity,
     /// Price of supply, per MWh.
     Price,
+    /// What a roof, a field or a contract gives a site, in watts. A root names it; it is used before anything is bought.
+    Generation,
 }
 
 /// What a carbon figure is a figure of.
@@ -149,6 +158,7 @@ pub struct ConfigMapSource {
 #[x_kube(validation = Rule::new("self.kind != 'ElectricityMaps' || !has(self.query) || self.query in ['latest', 'history', 'forecast']").message("query of ElectricityMaps is latest, history or forecast"))]
 #[x_kube(validation = Rule::new("self.kind != 'KPX' || !has(self.query) || self.query in ['sumperfuel5m', 'PwrAmountByGen']").message("query of KPX is sumperfuel5m or PwrAmountByGen"))]
 #[x_kube(validation = Rule::new("!has(self.query) || self.kind in ['Prometheus', 'ElectricityMaps', 'KPX']").message("query is for kind: Prometheus, ElectricityMaps and KPX"))]
+#[x_kube(validation = Rule::new("(self.kind == 'OpenMeteo') == has(self.roof)").message("roof is for kind: OpenMeteo, which needs it"))]
 #[x_kube(validation = Rule::new("self.kind != 'EntsoE' || (has(self.zone) && self.zone.matches('^10Y[A-Z0-9-]{13}$'))").message("zone of EntsoE is an EIC such as 10Y1001A1001A82H"))]
 pub struct Server {
     /// Who answers, and how.
@@ -169,13 +179,16 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub query: Option<String>,
-    /// The unit of Prometheus and JSON, as g/kWh, lb/MWh, EUR/MWh or KRW/kWh.
+    /// The unit of Prometheus and JSON, as g/kWh, lb/MWh, EUR/MWh, KRW/kWh, W or kW.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 32))]
+    #[schemars(length(min = 1, max = 32))]
     pub unit: Option<String>,
     /// Where things stand in JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonPlaces>,
+    /// Of OpenMeteo, the panels whose output is reckoned from the sunlight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roof: Option<Roof>,
     /// Seconds between two questions. After a failure it is asked sooner: after 30 s, then twice as long each time, up to this.
     #[serde(default = "five_minutes")]
     #[schemars(range(min = 10, max = 86_400))]
@@ -201,10 +214,36 @@ pub enum ServerKind {
     EIA,
     /// The Carbon Aware SDK's web API.
     CarbonAwareSDK,
+    /// Open-Meteo's forecast of sunlight, as what a roof makes of it.
+    OpenMeteo,
     /// Prometheus.
     Prometheus,
     /// Any JSON.
     JSON,
+}
+
+/// Panels, and where they are.
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Roof {
+    /// Latitude in thousandths of a degree: 37566 is 37.566° north.
+    #[schemars(range(min = -90_000, max = 90_000))]
+    pub latitude_millidegrees: i32,
+    /// Longitude in thousandths of a degree: 126978 is 126.978° east.
+    #[schemars(range(min = -180_000, max = 180_000))]
+    pub longitude_millidegrees: i32,
+    /// Output at 1,000 W/m² and 25 °C, in watts.
+    #[schemars(range(min = 1, max = 1_000_000_000_i64))]
+    pub rated_watts: i64,
+    /// What cables, inverters, dirt and shadow leave of it, in thousandths. 860 is the usual loss of 14 %.
+    #[serde(default = "usual_performance")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub performance_permille: i32,
+}
+
+/// 14 % lost, as PVGIS and PVWatts take where nothing is said.
+fn usual_performance() -> i32 {
+    860
 }
 
 /// Where things stand in JSON: JSON pointers (RFC 6901).
@@ -283,10 +322,52 @@ pub struct GridSignalStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub refused: Vec<RefusedValues>,
+    /// The hours ahead as they are planned with, and how far off earlier ones were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<SignalForecast>,
     /// What is true of this signal now, one entry for each type.
     #[serde(default)]
     #[schemars(schema_with = "super::condition_list")]
     pub conditions: Vec<Condition>,
+}
+
+/// The hours ahead.
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalForecast {
+    /// The first hour: the present one.
+    pub from: Option<Time>,
+    /// The unit of all figures here.
+    #[schemars(length(max = 32))]
+    pub unit: String,
+    /// What is planned with, hour by hour.
+    #[schemars(length(max = 48))]
+    pub planned: Vec<i64>,
+    /// Of ten hours guessed like each, one was below this. Where no guess of ours is planned with, the same as `planned`.
+    #[schemars(length(max = 48))]
+    pub low: Vec<i64>,
+    /// Of ten hours guessed like each, one was above this.
+    #[schemars(length(max = 48))]
+    pub high: Vec<i64>,
+    /// How far off earlier ones were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub errors: Vec<ForecastError>,
+}
+
+/// How far off what was said of hours ahead was.
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastError {
+    /// So many hours before.
+    pub hours_ahead: i32,
+    /// Who said it: Provider, or what of ours was nearest: Persistence, HourOfWeek or Learned.
+    #[schemars(length(max = 16))]
+    pub by: String,
+    /// The mean of the errors' amounts.
+    pub mean: i64,
+    /// Of how many.
+    pub count: i32,
 }
 
 /// Values that were not used.

@@ -230,6 +230,10 @@ pub struct SignalRefs {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub price: Option<String>,
+    /// A GridSignal of what the site generates: used before anything is bought, less what draws anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub generation: Option<String>,
 }
 
 /// What the controller says of a domain.

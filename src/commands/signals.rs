@@ -3,12 +3,12 @@
 use super::cluster::{block_on, client};
 use super::output::print;
 use super::{CommandError, usage};
-use crate::api::GridSignal;
+use crate::api::{GridSignal, SignalForecast};
 use crate::clock;
 use crate::controller::signals::{InForce, Signals as Readers, value};
 use crate::core::signal::Refused;
 use crate::fetch::{Fetcher, Limits, Tokens};
-use crate::units::Moment;
+use crate::units::{Moment, Seconds};
 use clap::{Args, Subcommand};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
@@ -87,9 +87,39 @@ fn table(signals: &[GridSignal]) -> String {
         if let Some(why) = status.rung_reason.as_ref().filter(|_| status.rung.as_deref() != Some("Live")) {
             let _ = writeln!(out, "  {why}");
         }
+        if let Some(forecast) = &status.forecast {
+            out += &ahead(forecast);
+        }
         for refused in &status.refused {
             let _ = writeln!(out, "  not used: {} × {} ({})", refused.count, refused.reason, refused.first);
         }
+    }
+    out
+}
+
+/// Heights of a plot of one line.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The hours ahead as they are planned with, a letter each, and how far off earlier ones were.
+fn ahead(forecast: &SignalForecast) -> String {
+    let SignalForecast { from, unit, planned, errors, .. } = forecast;
+    let (Some(least), Some(most)) = (planned.iter().min(), planned.iter().max()) else { return String::new() };
+    let bar = |value: i64| {
+        let (above, span) = (i128::from(value) - i128::from(*least), i128::from(*most) - i128::from(*least));
+        // none is higher than another: all are low
+        let place = (above * (BARS.len() as i128 - 1) + span / 2).checked_div(span).unwrap_or(0);
+        BARS[usize::try_from(place).unwrap_or(0).min(BARS.len() - 1)]
+    };
+    let plot: String = planned.iter().map(|value| bar(*value)).collect();
+    let at = |wanted: &i64| {
+        let place = planned.iter().position(|value| value == wanted).and_then(|place| i64::try_from(place).ok());
+        let hour = from.as_ref().zip(place).map(|(from, place)| Moment::from(from.0) + Seconds(place * 3600));
+        hour.map(|hour| format!(" at {hour}")).unwrap_or_default()
+    };
+    let mut out = format!("  {plot}  next {} h: {least}{} to {most}{} {unit}\n", planned.len(), at(least), at(most));
+    if !errors.is_empty() {
+        let each = errors.iter().map(|error| format!("{} h ahead {} ({})", error.hours_ahead, error.mean, error.by));
+        let _ = writeln!(out, "  wrong by, on average: {} {unit}", each.collect::<Vec<_>>().join(", "));
     }
     out
 }
@@ -156,4 +186,33 @@ fn shown(signal: &GridSignal, i: usize, given: Result<&InForce, &String>, refuse
         let _ = writeln!(out, "  not used: {count} × {} ({first})", reason.name());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_hours_ahead_are_a_line_of_bars_and_past_errors_another() {
+        let planned: Vec<i64> = (0..48).map(|hour| 210 + 10 * (12_i64 - hour % 24).abs()).collect();
+        let forecast = json!({"from": "2026-11-28T21:00:00Z", "unit": "g/kWh", "planned": planned, "low": planned, "high": planned,
+            "errors": [{"hoursAhead": 1, "by": "Provider", "mean": 12, "count": 400}, {"hoursAhead": 24, "by": "Learned", "mean": 31, "count": 300}]});
+        let spec = json!({"what": "CarbonIntensity", "zone": "KR", "providers": [{"server": {"kind": "KPX"}}]});
+        let status = json!({"rung": "LastKnown", "rungReason": "what is known is not of now", "forecast": forecast});
+        let object = json!({"apiVersion": "heliotrope.dev/v1alpha1", "kind": "GridSignal", "metadata": {"name": "kr"}, "spec": spec, "status": status});
+        let shown = table(&[serde_json::from_value(object).unwrap()]);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[2], "  what is known is not of now");
+        assert_eq!(
+            lines[3],
+            "  █▇▇▆▆▅▅▄▃▃▂▂▁▂▂▃▃▄▅▅▆▆▇▇█▇▇▆▆▅▅▄▃▃▂▂▁▂▂▃▃▄▅▅▆▆▇▇  next 48 h: 210 at 2026-11-29T09:00:00Z to 330 at 2026-11-28T21:00:00Z g/kWh"
+        );
+        assert_eq!(lines[4], "  wrong by, on average: 1 h ahead 12 (Provider), 24 h ahead 31 (Learned) g/kWh");
+        // what never moves, and what nobody should have written
+        let flat = |planned: Vec<i64>| ahead(&SignalForecast { planned, ..SignalForecast::default() });
+        assert!(flat(vec![5, 5]).starts_with("  ▁▁  next 2 h: 5 to 5"), "{}", flat(vec![5, 5]));
+        assert!(flat(vec![i64::MIN, i64::MAX]).starts_with("  ▁█  "));
+        assert_eq!(flat(Vec::new()), "");
+    }
 }

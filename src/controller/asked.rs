@@ -4,10 +4,10 @@
 
 use crate::api::{GridSignal, Server, ServerKind, What as SaidWhat};
 use crate::clock;
-use crate::core::signal::{Answer, Basis, Pace, Unit, What};
+use crate::core::signal::{Answer, Basis, Pace, Panels, Unit, What};
 use crate::fetch::{FetchError, Fetcher};
-use crate::signals::{About, Entsoe, Pointers, Query, Request, Service, Source};
-use crate::units::{Moment, Seconds};
+use crate::signals::{About, Entsoe, OpenMeteo, Pointers, Query, Request, Service, Source};
+use crate::units::{Moment, Seconds, Watts};
 use futures::future::join_all;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
@@ -199,6 +199,7 @@ pub fn meant(signal: &GridSignal) -> (What, Basis) {
     let what = match signal.spec.what {
         SaidWhat::CarbonIntensity => What::CarbonIntensity,
         SaidWhat::Price => What::Price,
+        SaidWhat::Generation => What::Generation,
     };
     let basis = match signal.spec.basis {
         crate::api::Basis::LocationAverage => Basis::LocationAverage,
@@ -228,6 +229,13 @@ fn request(question: &Question, now: Moment) -> Result<(Source, Request), String
         }),
         ServerKind::EIA => Source::Eia,
         ServerKind::CarbonAwareSDK => Source::CarbonAware(*basis),
+        ServerKind::OpenMeteo => {
+            let roof = server.roof.as_ref().ok_or("roof is missing")?;
+            let panels =
+                Panels { peak: Watts(roof.rated_watts), performance_permille: i64::from(roof.performance_permille) };
+            let (latitude, longitude) = (roof.latitude_millidegrees.into(), roof.longitude_millidegrees.into());
+            Source::OpenMeteo(OpenMeteo { latitude, longitude, panels })
+        }
         ServerKind::Prometheus => {
             Source::Prometheus(Query { what: *what, basis: *basis, unit: unit()?, step: Seconds(300) })
         }

@@ -30,7 +30,8 @@ pub struct Config {
     /// How long a lease lives that nobody renews: then its node falls to its safe limit. At least three times as long as a
     /// change of leader takes.
     pub lease_seconds: u32,
-    /// Where the last twenty plans are written as JSON; nowhere where it is not said. They are served over HTTP all the same.
+    /// Where the last twenty plans are written as JSON, and what is remembered of signals; nowhere where it is not said. Plans are served over HTTP
+    /// all the same; signals are known anew from what providers say.
     pub plan_directory: Option<String>,
     /// Where tokens of servers of signals are: a mounted Secret, one file each, read anew for each question.
     pub token_directory: String,

@@ -124,16 +124,17 @@ impl Plans {
         let Some(folder) = &self.folder else { return };
         let stamp: String = plan.made.chars().filter(char::is_ascii_alphanumeric).collect();
         let path = folder.join(format!("plan-{stamp}-{}.json", plan.generation));
-        if let Err(error) = save(folder, &path, plan).and_then(|()| prune(folder)) {
+        let kept = serde_json::to_vec_pretty(plan).map_err(std::io::Error::from);
+        if let Err(error) = kept.and_then(|bytes| save(folder, &path, &bytes)).and_then(|()| prune(folder)) {
             tracing::warn!(path = %path.display(), %error, "the plan is not kept on disk; it is in force all the same");
         }
     }
 }
 
 /// Whole, or not at all.
-fn save(folder: &Path, path: &Path, plan: &Shown) -> std::io::Result<()> {
+pub(super) fn save(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    beside.write_all(&serde_json::to_vec_pretty(plan)?)?;
+    beside.write_all(bytes)?;
     beside.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

@@ -95,12 +95,12 @@ impl Controller {
             version: 0,
             between,
             plans: Arc::new(Plans::new(config.plan_directory.as_deref().map(Path::new))),
+            signals: Signals::new(config.plan_directory.as_deref().map(Path::new)),
             client,
             voice,
             watch,
             config,
             candidate,
-            signals: Signals::default(),
             plan: None,
             thorough_at: None,
             supplies: Vec::new(),
@@ -305,6 +305,7 @@ impl Controller {
             let of_kind = match signal.spec.what {
                 What::CarbonIntensity => &mut snapshot.carbon,
                 What::Price => &mut snapshot.price,
+                What::Generation => &mut snapshot.generation,
             };
             of_kind.extend(to_plan_with(reading).map(|steps| (name, steps)));
         }

@@ -2,6 +2,7 @@
 //! figure never stops work, and a stale one is never read as green.
 
 use super::asked::{Key, Servers, meant, zone};
+use super::remembered::{Of, Shelf};
 use super::watch::Watch;
 use crate::api::{GridSignal, Provider, SignalFormat, What};
 use crate::core::signal::{Currency, Memory, Refused, Rules, Rung, Standing, Wanted, sift};
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What is in force of one signal.
@@ -55,10 +57,26 @@ impl Reading {
 pub struct Signals {
     /// Servers, which are asked elsewhere.
     pub servers: Servers,
-    memories: BTreeMap<String, Memory>,
+    memories: BTreeMap<String, Kept>,
+    shelf: Shelf,
     last: BTreeMap<String, InForce>,
     parsed: BTreeMap<String, Parsed>,
     judged: BTreeMap<Key, Judged>,
+}
+
+/// What is remembered of a signal, and of which.
+#[derive(Debug)]
+struct Kept {
+    of: Of,
+    memory: Memory,
+    /// The last hour that was written down.
+    written: Option<i64>,
+}
+
+impl Kept {
+    fn new(of: Of) -> Self {
+        Self { of, memory: Memory::default(), written: None }
+    }
 }
 
 /// What was made of a server's answer.
@@ -97,6 +115,12 @@ enum Text {
 }
 
 impl Signals {
+    /// Nothing is known but what was written down in this folder, if one is named.
+    #[must_use]
+    pub fn new(folder: Option<&Path>) -> Self {
+        Self { shelf: Shelf::new(folder), ..Self::default() }
+    }
+
     /// Reads a signal from the first of its providers that gives something of use.
     pub fn read(&mut self, signal: &GridSignal, watch: &Watch, now: Moment) -> Reading {
         let name = signal.metadata.name.clone().unwrap_or_default();
@@ -121,28 +145,60 @@ impl Signals {
                 Err(error) => errors.push(format!("provider {i}: {error}")),
             }
         }
-        let memory = self.memories.entry(name.clone()).or_default();
+        self.recall(signal, &name, now);
+        let Self { memories, last, shelf, .. } = self;
+        let kept = memories.entry(name.clone()).or_insert_with(|| Kept::new(Of::of(signal)));
+        let memory = &mut kept.memory;
         let is_given = given.is_some();
         match given {
             Some(Given { in_force, heard }) => {
                 memory.take(in_force.series.clone(), heard, now);
-                self.last.insert(name.clone(), in_force);
+                last.insert(name.clone(), in_force);
             }
             None => memory.miss(),
+        }
+        if kept.written != memory.last_hour() {
+            shelf.put(&name, &kept.of, memory, last.get(&name));
+            kept.written = memory.last_hour();
         }
         let fixed = match signal.spec.what {
             What::CarbonIntensity => signal.spec.static_grams_per_kwh.map(|grams| i64::from(grams) * 1000),
             What::Price => signal.spec.static_price_per_mwh.map(|price| i64::from(price) * 1_000_000),
+            What::Generation => signal.spec.static_watts,
         };
-        let may_jump = signal.spec.what == What::Price;
-        let rules = Rules { max_age: Seconds(i64::from(signal.spec.max_age_seconds)), fixed, may_jump };
-        let in_force = self.last.get(&name).cloned().map(|mut known| {
+        // prices of five minutes do, and so does a roof under clouds
+        let may_jump = signal.spec.what != What::CarbonIntensity;
+        let safe = meant(signal).0.safe();
+        let rules = Rules { max_age: Seconds(i64::from(signal.spec.max_age_seconds)), fixed, may_jump, safe };
+        let in_force = last.get(&name).cloned().map(|mut known| {
             if !is_given {
                 known.source = format!("last known, {}", known.source);
             }
             known
         });
         Reading { in_force, errors, standing: memory.stand(rules, now), refused, newly_refused }
+    }
+
+    /// Takes what was written down of a signal that is new here. What is remembered of another one of that name is of no use.
+    fn recall(&mut self, signal: &GridSignal, name: &str, now: Moment) {
+        let of = Of::of(signal);
+        if self.memories.get(name).is_some_and(|kept| kept.of == of) {
+            return;
+        }
+        self.last.remove(name);
+        let mut kept = Kept::new(of);
+        match self.shelf.get(name, &kept.of, now) {
+            Ok(Some((memory, in_force))) => {
+                kept.written = memory.last_hour();
+                kept.memory = memory;
+                in_force.map(|in_force| self.last.insert(name.to_owned(), in_force));
+            }
+            Ok(None) => {}
+            Err(why) => {
+                tracing::warn!(signal = name, why, "what was remembered of it is not used: it begins with nothing");
+            }
+        }
+        self.memories.insert(name.to_owned(), kept);
     }
 
     /// What each provider gives by itself, servers as they were asked last, and what of it is not used.
@@ -167,6 +223,9 @@ impl Signals {
     /// Forgets signals that are no more.
     pub fn keep(&mut self, signals: &[GridSignal]) {
         let is_there = |name: &String| signals.iter().any(|signal| signal.metadata.name.as_ref() == Some(name));
+        for name in self.memories.keys().filter(|name| !is_there(name)) {
+            self.shelf.forget(name);
+        }
         self.memories.retain(|name, _| is_there(name));
         self.last.retain(|name, _| is_there(name));
         self.judged.retain(|(name, _), _| is_there(name));
@@ -207,7 +266,7 @@ impl Signals {
             Err(why) => return Judged { at, series: Err(why), refused: Refused::default() },
         };
         let (what, basis) = meant(signal);
-        let memory = self.memories.get(&key.0);
+        let memory = self.memories.get(&key.0).map(|kept| &kept.memory);
         let server = signal.spec.providers.get(key.1).and_then(|provider| provider.server.as_ref());
         let wanted = Wanted {
             zone: server.map_or(&signal.spec.zone, |server| zone(signal, server)),
@@ -347,6 +406,7 @@ pub fn value(what: What, value: i64) -> String {
     match what {
         What::CarbonIntensity => format!("{:.1} gCO2e/kWh", value as f64 / 1e3),
         What::Price => format!("{:.2} per MWh", value as f64 / 1e6),
+        What::Generation => format!("{:.1} kW", value as f64 / 1e3),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::orders::orders;
 use super::snapshot::Snapshot;
-use super::supply::supplies;
+use super::supply::{own, supplies};
 use crate::api::{self, AcceleratorProfile, Knob, Mode, NodeClass, PowerDomain, WorkloadClass};
 use crate::caps::{self, Order};
 use crate::core::domain::{DomainId, DomainSpec, DomainTree};
@@ -127,6 +127,9 @@ impl Site {
             site.add(snapshot, node);
         }
         site.charge_lost_grants(snapshot);
+        let (own, notes) = own(snapshot, &site.roots, &site.tree, &site.pools);
+        site.supplies.iter_mut().zip(own).for_each(|(supply, own)| supply.own = own);
+        site.notes.extend(notes);
         site.freeze(snapshot);
         site
     }

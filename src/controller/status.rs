@@ -9,11 +9,14 @@ use crate::api::conditions::{
     self, ACCEPTED, ADMITTED, AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, FINISHED, FRESH, LEASED, WITHIN_CAP,
 };
 use crate::api::{
-    GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase, PowerDomain, PowerDomainStatus, RefusedValues,
+    ForecastError, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase, PowerDomain, PowerDomainStatus,
+    RefusedValues, SignalForecast, What,
 };
 use crate::caps::Order;
 use crate::core::admit::{Cycle, Reason, Verdict};
+use crate::core::forecast::Method;
 use crate::core::plan::PoolId;
+use crate::core::signal::{Hour, PastError, Standing};
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
 use k8s_openapi::api::batch::v1::Job;
@@ -326,6 +329,30 @@ fn about<'a>(all: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     all.iter().filter(|(domain, _)| domain == name).map(|(_, text)| text.as_str()).collect()
 }
 
+/// The hours ahead, and how far off earlier ones were; none where nothing is known.
+fn forecast(what: What, standing: &Standing, now: Moment) -> Option<SignalForecast> {
+    let (unit, one) = match what {
+        What::CarbonIntensity => ("g/kWh", 1000),
+        What::Price => ("thousandths per MWh", 1000),
+        What::Generation => ("W", 1),
+    };
+    let all = |of: fn(&Hour) -> i64| standing.ahead.iter().map(|hour| of(hour) / one).collect();
+    let error = |error: &PastError| ForecastError {
+        hours_ahead: i32::try_from(error.hours_ahead).unwrap_or(i32::MAX),
+        by: error.by.map_or("Provider", Method::name).to_owned(),
+        mean: error.mean / one,
+        count: i32::try_from(error.count).unwrap_or(i32::MAX),
+    };
+    (!standing.ahead.is_empty()).then(|| SignalForecast {
+        from: time(now.floor(Seconds::HOUR)),
+        unit: unit.to_owned(),
+        planned: all(|hour| hour.planned),
+        low: all(|hour| hour.low),
+        high: all(|hour| hour.high),
+        errors: standing.errors.iter().map(error).collect(),
+    })
+}
+
 /// The status of a signal.
 #[must_use]
 pub fn signal(signal: &GridSignal, reading: &Reading, now: Moment) -> GridSignalStatus {
@@ -355,6 +382,7 @@ pub fn signal(signal: &GridSignal, reading: &Reading, now: Moment) -> GridSignal
         heard_at: standing.heard.and_then(time),
         licence: known.and_then(|known| known.licence.map(str::to_owned)),
         refused: refused.collect(),
+        forecast: forecast(signal.spec.what, standing, now),
         conditions: old.conditions,
     };
     let errors = reading.errors.join("; ");

@@ -2,14 +2,62 @@
 
 use super::snapshot::Snapshot;
 use crate::api::PowerDomain;
-use crate::core::plan::Supply;
+use crate::core::domain::{DomainId, DomainTree};
+use crate::core::plan::{Pool, Supply};
 use crate::core::steps::Steps;
-use crate::units::{CarbonIntensity, Moment, PricePerTonne};
+use crate::units::{CarbonIntensity, Moment, PricePerTonne, Watts};
 use std::collections::BTreeMap;
 
 /// The weight of carbon where a root names none: about what a European allowance has cost. Any will do where carbon is
 /// the only signal; with a price beside it this is a choice, and `carbonPricePerTonne` makes it another.
 const CARBON_PRICE: PricePerTonne = PricePerTonne::units(70);
+
+/// What the grid's kWh counts as, in mg, where something is generated and nobody says what the grid costs. A guess: any amount makes the roof's
+/// watts worth having.
+const UNSAID: i64 = 480_000;
+
+fn generation(root: &PowerDomain) -> Option<&str> {
+    root.spec.signals.as_ref()?.generation.as_deref()
+}
+
+/// What is generated at each root, in the order of `supplies`, beyond what draws there anyway: baselines and idle nodes, as the root sees
+/// them. Of what nothing is known, nothing is generated. One signal is one roof: roots that name one that feeds another are given back.
+#[must_use]
+pub fn own(
+    snapshot: &Snapshot,
+    roots: &[DomainId],
+    tree: &DomainTree,
+    pools: &[Pool],
+) -> (Vec<Option<Steps<i64>>>, Vec<(String, String)>) {
+    let (mut taken, mut notes) = (BTreeMap::<&str, &str>::new(), Vec::new());
+    let each = roots.iter().map(|id| {
+        let name = tree.get(*id).spec.name.as_str();
+        let signal = generation(snapshot.domain(name)?)?;
+        if let Some(other) = taken.get(signal) {
+            let text = format!("what {signal} says is generated feeds {other} already: it is not counted twice");
+            notes.push((name.to_owned(), text));
+            return None;
+        }
+        taken.insert(signal, name);
+        let idle = drawn_anyway(*id, tree, pools);
+        Some(snapshot.generation.get(signal)?.map(|watts| watts.saturating_sub(idle.0).max(0)))
+    });
+    (each.collect(), notes)
+}
+
+/// Baselines and idle nodes below a root, as it sees them.
+fn drawn_anyway(root: DomainId, tree: &DomainTree, pools: &[Pool]) -> Watts {
+    let seen = |below: DomainId, watts: Watts| -> Watts {
+        tree.seen_from_above(below, watts).filter(|(above, _)| *above == root).map(|(_, watts)| watts).sum()
+    };
+    // a baseline is a figure of its own domain's feed, so only what is above adds overhead to it
+    let baselines = tree.iter().map(|(id, domain)| match domain.parent {
+        Some(parent) => seen(parent, domain.spec.baseline),
+        None if id == root => domain.spec.baseline,
+        None => Watts::ZERO,
+    });
+    baselines.chain(pools.iter().map(|pool| seen(pool.domain, pool.idle))).sum()
+}
 
 /// The supply of each root, in their order.
 ///
@@ -20,6 +68,10 @@ pub fn supplies(snapshot: &Snapshot, roots: &[&PowerDomain]) -> Vec<Supply> {
     let carbon = |root: &PowerDomain| root.spec.signals.as_ref()?.carbon.clone();
     let price = |root: &PowerDomain| root.spec.signals.as_ref()?.price.clone();
     let worst_carbon = worst(&snapshot.carbon, roots.iter().filter_map(|root| carbon(root)), snapshot.now);
+    let is_priced = roots.iter().any(|root| carbon(root).is_some() || price(root).is_some());
+    let generates = roots.iter().any(|root| generation(root).is_some());
+    // the same for all, so that none is preferred for what nobody says
+    let worst_carbon = if generates && !is_priced { UNSAID } else { worst_carbon };
     let worst_price = worst(&snapshot.price, roots.iter().filter_map(|root| price(root)), snapshot.now);
     let supply = |root: &&PowerDomain| {
         let carbon = carbon(root).and_then(|name| snapshot.carbon.get(&name));

@@ -31,6 +31,18 @@ pub enum Method {
     Learned,
 }
 
+impl Method {
+    /// Its fixed name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Persistence => "Persistence",
+            Self::HourOfWeek => "HourOfWeek",
+            Self::Learned => "Learned",
+        }
+    }
+}
+
 /// What a simulation lets its planner know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forecast {

@@ -128,6 +128,15 @@ fn grid_signals(cases: &mut Cases) {
     ] {
         cases.accepted(kind, server(good));
     }
+    let roof = json!({"latitudeMillidegrees": 37_566, "longitudeMillidegrees": 126_978, "ratedWatts": 100_000});
+    let generated =
+        |server: Value| json!({"what": "Generation", "zone": "seoul-roof", "providers": [{"server": server}]});
+    let sun = json!({"kind": "OpenMeteo", "roof": roof});
+    cases.accepted(kind, generated(sun.clone()));
+    cases.accepted(kind, generated(json!({"kind": "Prometheus", "url": url, "query": "pv_watts", "unit": "W"})));
+    let mut set = generated(sun.clone());
+    set["staticWatts"] = json!(500);
+    cases.accepted(kind, set);
     let of_uk = |more: Value| {
         let mut spec = json!({"kind": "UKCarbonIntensity"});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -145,6 +154,10 @@ fn grid_signals(cases: &mut Cases) {
         (server(json!({"kind": "KPX", "query": "all"})), "sumperfuel5m or PwrAmountByGen"),
         (of_uk(json!({"query": "x"})), "query is for kind: Prometheus"),
         (server(json!({"kind": "EntsoE"})), "zone of EntsoE is an EIC"),
+        (generated(json!({"kind": "OpenMeteo"})), "roof is for kind: OpenMeteo, which needs it"),
+        (of_uk(json!({"roof": roof})), "roof is for kind: OpenMeteo"),
+        (server(sun), "OpenMeteo is for what: Generation"),
+        (generated(json!({"kind": "EIA"})), "is from a server of kind OpenMeteo, Prometheus or JSON"),
         (server(json!({"kind": "EntsoE", "zone": "DE-LU"})), "zone of EntsoE is an EIC"),
         (signal(json!({"server": {"kind": "EIA"}, "format": "price-csv"})), "format is for file and configMap"),
         (signal(json!({"file": file})), "format is for file and configMap"),
@@ -161,6 +174,7 @@ fn grid_signals(cases: &mut Cases) {
     cases.accepted(kind, with("CarbonIntensity", json!({"staticGramsPerKwh": 436})));
     cases.accepted(kind, with("Price", json!({"staticPricePerMwh": 150_000, "currency": "KRW"})));
     cases.refused(kind, with("Price", json!({"staticGramsPerKwh": 436})), "staticGramsPerKwh is for");
+    cases.refused(kind, with("Price", json!({"staticWatts": 9})), "staticWatts is for what: Generation");
     cases.refused(kind, with("CarbonIntensity", json!({"currency": "KRW"})), "staticPricePerMwh and currency are for");
 }
 

@@ -41,23 +41,39 @@ impl Errors {
         (count > 0).then(|| errors().map(|error| error.unsigned_abs() as f64).sum::<f64>() / count as f64)
     }
 
+    /// How many errors are kept of a lead.
+    #[must_use]
+    pub fn count(&self, lead: usize) -> usize {
+        self.of(lead).into_iter().flatten().map(VecDeque::len).sum()
+    }
+
+    /// As [`Errors::quantile`]; and where too few are kept of that hour of the day, by those of all hours.
+    #[must_use]
+    pub fn quantile_of_any(&self, lead: usize, hour: i64, permille: u32) -> Option<i64> {
+        self.quantile(lead, hour, permille)
+            .or_else(|| of(self.of(lead).into_iter().flatten().flatten().copied().collect(), permille))
+    }
+
     /// What so many thousandths of the errors were at most, for a guess of this hour (counted from 1970) made `lead` hours before.
     ///
     /// The k-th of n errors is what k of n + 1 are at most, if the next one is like them.
     #[must_use]
     pub fn quantile(&self, lead: usize, hour: i64, permille: u32) -> Option<i64> {
-        let kept = &self.of(lead)?[hour.rem_euclid(24) as usize];
-        if kept.len() < ENOUGH {
-            return None;
-        }
-        let mut sorted: Vec<i64> = kept.iter().copied().collect();
-        sorted.sort_unstable();
-        let rank = (sorted.len() + 1) * permille.min(1000) as usize;
-        // between two errors, as far as the rank is between theirs
-        let (below, part) = (rank / 1000, (rank % 1000) as i128);
-        let at = |place: usize| i128::from(sorted[place.clamp(1, sorted.len()) - 1]);
-        i64::try_from(at(below) + (at(below + 1) - at(below)) * part / 1000).ok()
+        of(self.of(lead)?[hour.rem_euclid(24) as usize].iter().copied().collect(), permille)
     }
+}
+
+/// A quantile of some errors; none of too few.
+fn of(mut errors: Vec<i64>, permille: u32) -> Option<i64> {
+    if errors.len() < ENOUGH {
+        return None;
+    }
+    errors.sort_unstable();
+    let rank = (errors.len() + 1) * permille.min(1000) as usize;
+    // between two errors, as far as the rank is between theirs
+    let (below, part) = (rank / 1000, (rank % 1000) as i128);
+    let at = |place: usize| i128::from(errors[place.clamp(1, errors.len()) - 1]);
+    i64::try_from(at(below) + (at(below + 1) - at(below)) * part / 1000).ok()
 }
 
 #[cfg(test)]

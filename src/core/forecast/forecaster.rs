@@ -43,11 +43,24 @@ impl Forecaster {
                 self.errors.keep(lead, hour, value.saturating_sub(*guess));
             }
         }
-        self.hours.push(value);
         self.range = (self.range.0.min(value), self.range.1.max(value));
+        self.hours.push(value);
         if let Some(learned) = &mut self.learned {
             learned.learn(&self.hours);
         }
+        self.guess_all();
+    }
+
+    /// The next hour is not known: it is taken as it was guessed. Nothing is learned from it, and no error is kept of it. Before the first
+    /// value nothing is.
+    pub fn skip(&mut self) {
+        if let Some(guess) = self.ahead(1) {
+            self.hours.push(guess);
+            self.guess_all();
+        }
+    }
+
+    fn guess_all(&mut self) {
         let guesses = (1..=LEADS).filter_map(|lead| self.guess(lead)).collect();
         self.made.push_front(guesses);
         self.made.truncate(LEADS);

@@ -18,6 +18,49 @@ pub enum What {
     Load,
 }
 
+impl What {
+    /// What stands in for a value of it that is not known.
+    #[must_use]
+    pub fn safe(self) -> Safe {
+        if self == Self::Generation { Safe::Low } else { Safe::High }
+    }
+}
+
+/// Which of several values is never read as greener than it was: of carbon, prices and load the highest, of generation the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safe {
+    /// The highest.
+    High,
+    /// The lowest.
+    Low,
+}
+
+impl Safe {
+    /// The safe one of two.
+    #[must_use]
+    pub fn of(self, one: i64, other: i64) -> i64 {
+        match self {
+            Self::High => one.max(other),
+            Self::Low => one.min(other),
+        }
+    }
+
+    /// The safe one of all; none of none.
+    #[must_use]
+    pub fn of_all(self, values: impl Iterator<Item = i64>) -> Option<i64> {
+        values.reduce(|one, other| self.of(one, other))
+    }
+
+    /// It in a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::High => "highest",
+            Self::Low => "lowest",
+        }
+    }
+}
+
 /// What a carbon figure is a figure of. Prices and powers are averages of their interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Basis {

@@ -25,16 +25,16 @@ pub struct Series {
 impl Series {
     /// Readings in order, none overlapping another, as [`super::sift`] gives them; none where there are none.
     ///
-    /// What lies between two of them is not known: there it is the highest of all, so that nothing moves into a gap.
+    /// What lies between two of them is not known: there it is the highest of all, of generation the lowest, so that nothing moves into a gap.
     #[must_use]
     pub fn of(readings: &[Reading]) -> Option<Self> {
         let (first, last) = (readings.first()?, readings.last()?);
-        let highest = readings.iter().map(|reading| reading.value).max()?;
+        let gap = first.what.safe().of_all(readings.iter().map(|reading| reading.value))?;
         let mut changes: Vec<(Moment, i64)> = Vec::with_capacity(2 * readings.len());
         for (i, reading) in readings.iter().enumerate() {
             changes.push((reading.start, reading.value));
             if readings.get(i + 1).is_none_or(|next| next.start > reading.end) {
-                changes.push((reading.end, highest));
+                changes.push((reading.end, gap));
             }
         }
         Some(Self {

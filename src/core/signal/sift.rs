@@ -89,7 +89,7 @@ pub fn sift(answer: &Answer, wanted: &Wanted<'_>) -> Sifted {
             Err((reason, what)) => refused.add(reason, 1, || what),
         }
     }
-    // 3. Rows beside each other. What was made later comes later; of two of one time the higher stays, whichever it is.
+    // 3. Rows beside each other. What was made later comes later; of two of one time the one stays that is not greener.
     readings.sort_by_key(|reading| (reading.start, reading.end));
     let mut readings = without_overlap(readings, &mut refused);
     // 4. Against what was before.
@@ -245,7 +245,8 @@ fn without_overlap(readings: Vec<Reading>, refused: &mut Refused) -> Vec<Reading
         refused.add(Reason::Overlapping, 1, || {
             format!("{} to {} and {} to {} overlap", last.start, last.end, reading.start, reading.end)
         });
-        if reading.value > last.value {
+        // carbon's higher one stays, generation's lower
+        if reading.value != last.value && reading.what.safe().of(reading.value, last.value) == reading.value {
             *last = reading;
         }
     }
