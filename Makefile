@@ -43,6 +43,9 @@ eval-E4:       ## servers beyond nameplate under one feed, with faults; needs ..
 eval-E6:       ## follows carbon and price of three zones over a year by forecasts; needs ../shared/data; writes docs/results.md
 	@cargo run --quiet --release --locked -p heliotrope-eval -- e6
 
+eval-solar:    ## a year under a roof in Seoul and a cap: how much of it is used, beside the exact LP; needs ../shared/data; writes docs/results.md
+	@cargo run --quiet --release --locked -p heliotrope-eval -- solar
+
 eval-forecasts: ## errors of forecasts over a year, and how well their quantiles hold; needs ../shared/data; writes docs/results.md
 	@cargo run --quiet --release --locked -p heliotrope-eval -- forecasts
 
@@ -62,4 +65,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail bench-divide bench-plan eval-E1 eval-E2 eval-E3 eval-E4 eval-E6 eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide bench-plan eval-E1 eval-E2 eval-E3 eval-E4 eval-E6 eval-solar eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down

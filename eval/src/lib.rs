@@ -15,4 +15,5 @@ pub mod plot;
 pub mod policy;
 pub mod profiles;
 pub mod section;
+pub mod solar;
 pub mod years;

@@ -2,7 +2,7 @@
 
 use crate::data::Job;
 use good_lp::{Expression, ProblemVariables, SolverModel, clarabel, constraint, variable};
-use heliotrope::core::plan::{PoolChoice, Problem};
+use heliotrope::core::plan::{PoolChoice, Problem, Supply};
 use heliotrope::units::{Moment, Seconds, Watts};
 use std::collections::BTreeMap;
 
@@ -49,19 +49,38 @@ pub fn weighted(jobs: &[Job], speeds: &[f64]) -> f64 {
     jobs.iter().zip(speeds).map(|(job, speed)| f64::from(job.gpus) * speed).sum::<f64>() / all
 }
 
-/// The least that the work of a problem costs within its deadlines, the caps of its domains and the accelerators of its pools, in
-/// price × watts × seconds, where each workload may be cut at will and caps hold as means over each hour. No plan costs less.
+/// What the exact optimum of a problem costs, and what it uses of what the site generates.
+#[derive(Debug, Clone, Copy)]
+pub struct Optimum {
+    /// In price × watts × seconds.
+    pub cost: f64,
+    /// Joules that were generated on the site and used there. Nothing where nothing is generated.
+    pub own: f64,
+}
+
+/// The least that the work of a problem costs, in price × watts × seconds: [`optimum`].
+///
+/// # Errors
+/// As [`optimum`].
+pub fn least_cost(problem: &Problem) -> Result<f64, String> {
+    optimum(problem).map(|optimum| optimum.cost)
+}
+
+/// The least that the work of a problem costs within its deadlines, the caps of its domains and the accelerators of its pools,
+/// where each workload may be cut at will, and caps and what is generated on the site hold as means over each hour. No plan costs less.
 ///
 /// Of several operating points each hour may hold any mix. Hosts are counted as shared by nobody. Baselines and idle draw are left
 /// away, as is what runs already: for settings that have none.
 ///
 /// # Errors
 /// Where a workload has no deadline, and where the solver finds no optimum: not all deadlines can be kept.
-pub fn least_cost(problem: &Problem) -> Result<f64, String> {
+pub fn optimum(problem: &Problem) -> Result<Optimum, String> {
     let cells = cells(problem)?;
     let mut variables = ProblemVariables::new();
     let mut cost = Expression::from(0.0);
     let (mut work, mut once) = (Vec::new(), Vec::new());
+    // what each supply gives in each cell beyond what is generated
+    let mut drawn: BTreeMap<(usize, usize), Expression> = BTreeMap::new();
     // by domain, or by pool after all domains, and by cell
     let mut used: BTreeMap<(usize, usize), Expression> = BTreeMap::new();
     let hours = |span: Seconds| span.0 as f64 / 3600.0;
@@ -89,7 +108,12 @@ pub fn least_cost(problem: &Problem) -> Result<f64, String> {
                 // charged are whole watts, as the site's meter shows them
                 let seen = problem.tree.seen_from_above(pool.domain, watts).last();
                 let paid = seen.map_or(watts, |(_, watts)| watts).0 as f64 / 1000.0;
-                cost += runs * (problem.supply(choice.pool).price.at(*start) as f64 / 1e6 * paid);
+                let (supply, price) = (pool.supply, problem.supply(choice.pool).price.at(*start));
+                if is_own_used(&problem.supplies[supply], *start) {
+                    *drawn.entry((supply, at)).or_default() += runs * paid;
+                } else {
+                    cost += runs * (price as f64 / 1e6 * paid);
+                }
             }
             once.push(constraint!(here <= most));
         }
@@ -100,6 +124,18 @@ pub fn least_cost(problem: &Problem) -> Result<f64, String> {
         .iter()
         .flat_map(|(_, domain)| cells.iter().map(|cell| domain.spec.cap.at(cell.0).0 as f64 / 1000.0))
         .collect();
+    let mut own = Expression::from(0.0);
+    for ((supply, at), drawn) in drawn {
+        let (start, end) = cells[at];
+        let supply = &problem.supplies[supply];
+        let generated = supply.own.as_ref().map_or(0, |own| own.at(start)).max(0) as f64 / 1000.0;
+        // what is generated is used or not, and the rest is bought
+        let used = variables.add(variable().min(0.0).max(generated * hours(end - start)));
+        let bought = variables.add(variable().min(0.0));
+        once.push(constraint!(drawn == used + bought));
+        own += used;
+        cost += bought * (supply.price.at(start) as f64 / 1e6);
+    }
     let mut model = variables.minimise(cost.clone()).using(clarabel);
     model.settings().verbose(false);
     for constraint in work.into_iter().chain(once) {
@@ -119,7 +155,13 @@ pub fn least_cost(problem: &Problem) -> Result<f64, String> {
     let solution =
         model.solve().map_err(|error| format!("the LP of {} workloads: {error}", problem.workloads.len()))?;
     // millions × kW × h, in millionths × W × s
-    Ok(cost.eval_with(&solution) * 1e6 * 1000.0 * 3600.0)
+    let cost = cost.eval_with(&solution) * 1e6 * 1000.0 * 3600.0;
+    Ok(Optimum { cost, own: own.eval_with(&solution) * 1000.0 * 3600.0 })
+}
+
+/// Is something generated then that costs less than what is bought? At a negative price all is drawn from outside.
+fn is_own_used(supply: &Supply, at: Moment) -> bool {
+    supply.price.at(at) >= 0 && supply.own.as_ref().is_some_and(|own| own.at(at) > 0)
 }
 
 /// What a choice draws with its hosts.
@@ -127,7 +169,7 @@ pub(crate) fn with_hosts(problem: &Problem, choice: &PoolChoice) -> Watts {
     choice.load.watts + problem.pool(choice.pool).host_extra.times(choice.load.hosts)
 }
 
-/// From now until the last deadline, cut at each hour and wherever a price or a cap changes.
+/// From now until the last deadline, cut at each hour and wherever a price, a cap or what is generated changes.
 fn cells(problem: &Problem) -> Result<Vec<(Moment, Moment)>, String> {
     let by = |workload: &heliotrope::core::plan::Workload| {
         workload.finish_by.ok_or_else(|| format!("{} has no deadline: the LP needs one of each", workload.id))
@@ -135,7 +177,10 @@ fn cells(problem: &Problem) -> Result<Vec<(Moment, Moment)>, String> {
     let ends = problem.workloads.iter().map(by).collect::<Result<Vec<Moment>, String>>()?;
     let (now, end) = (problem.now, ends.into_iter().max().unwrap_or(problem.now));
     let mut edges = vec![now, end];
-    edges.extend(problem.supplies.iter().flat_map(|supply| supply.price.changes_between(now, end)));
+    for supply in &problem.supplies {
+        edges.extend(supply.price.changes_between(now, end));
+        edges.extend(supply.own.iter().flat_map(|own| own.changes_between(now, end)));
+    }
     edges.extend(problem.tree.iter().flat_map(|(_, domain)| domain.spec.cap.changes_between(now, end)));
     let mut hour = now.floor(Seconds::HOUR) + Seconds::HOUR;
     while hour < end {

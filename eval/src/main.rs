@@ -1,11 +1,11 @@
 //! What is made of the shared data, as commands: `make eval-E1`, `make eval-E2`, `make eval-E3`, `make eval-E4`, `make eval-E6`,
-//! `make eval-forecasts`, `make profiles`.
+//! `make eval-solar`, `make eval-forecasts`, `make profiles`.
 
 use clap::{Parser, Subcommand};
 use heliotrope::units::{Moment, Seconds};
 use heliotrope_eval::plot::{COLOURS, Line, draw};
-use heliotrope_eval::years::Signal;
-use heliotrope_eval::{e1, e2, e3, e4, e6, forecasts, profiles, section};
+use heliotrope_eval::years::{Roof, Signal};
+use heliotrope_eval::{e1, e2, e3, e4, e6, forecasts, profiles, section, solar};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -113,6 +113,33 @@ enum Experiment {
         /// The shortest run, in seconds.
         #[arg(long, default_value_t = 300)]
         shortest: i64,
+        /// Roofs.
+        #[command(flatten)]
+        roofs: Roofs,
+    },
+    /// A year under a roof and a cap.
+    Solar {
+        /// Which year.
+        #[command(flatten)]
+        year: Year,
+        /// Roofs.
+        #[command(flatten)]
+        roofs: Roofs,
+        /// The jobs of a week.
+        #[arg(long)]
+        jobs: Option<PathBuf>,
+        /// In each week comes one job of so many, in turn.
+        #[arg(long, default_value_t = 1)]
+        each: usize,
+        /// Forecasts, as a scenario names them.
+        #[arg(long, value_delimiter = ';', default_values_t = ["learned", "perfect"].map(str::to_owned))]
+        forecasts: Vec<String>,
+        /// Caps beside none, in thousandths of what running at once draws at the most.
+        #[arg(long, value_delimiter = ',', default_values_t = [1500_i64, 1000, 800])]
+        caps_permille: Vec<i64>,
+        /// The shortest run, in seconds.
+        #[arg(long, default_value_t = 300)]
+        shortest: i64,
     },
     /// How well a year is forecast.
     Forecasts {
@@ -126,6 +153,26 @@ enum Experiment {
         #[arg(long, default_value = "charts/heliotrope/profiles")]
         dir: PathBuf,
     },
+}
+
+/// Roofs in zones.
+#[derive(clap::Args)]
+struct Roofs {
+    /// The zone that the roof stands in.
+    #[arg(long, default_value = "KR")]
+    roof_zone: String,
+    /// What the roof makes, as `solar-csv` with `ghi_model_Wm2`; the modelled year of Seoul in the data where none is named.
+    #[arg(long)]
+    roof: Option<PathBuf>,
+}
+
+impl Roofs {
+    /// The roof; none where no file was named and the data's own is not there.
+    fn all(&self, data: &Path) -> Vec<Roof> {
+        let seoul = data.join("solar/seoul-pv-modelled/seoul_2023_pv_modelled.csv");
+        let file = self.roof.clone().or_else(|| seoul.is_file().then_some(seoul));
+        file.map(|file| Roof { zone: self.roof_zone.clone(), file }).into_iter().collect()
+    }
 }
 
 /// A year of signals in zones.
@@ -255,6 +302,22 @@ fn picture_of_e6(found: &e6::E6) -> String {
     draw("E6: share of what one saves who knows all", "noise, %", "%", 40.0, &lines)
 }
 
+fn picture_of_solar(found: &solar::Solar) -> String {
+    let mut lines: Vec<Line> = Vec::new();
+    for site in &found.sites {
+        let Some(cap) = site.cap_watts else { continue };
+        for (row, colour) in site.rows.iter().zip(COLOURS) {
+            let name = format!("{}, {}", site.zone, row.who.replace(['{', '}'], ""));
+            let point = (cap as f64 / 1000.0, row.own_use_percent);
+            match lines.iter_mut().find(|line| line.name == name) {
+                Some(line) => line.points.push(point),
+                None => lines.push(Line { name, points: vec![point], colour, dashed: row.who == "the LP" }),
+            }
+        }
+    }
+    draw("On-site solar: how much of the roof is used", "cap, kW", "% of what it makes", 0.0, &lines)
+}
+
 fn picture_of_forecasts(found: &forecasts::Forecasts) -> String {
     let mut lines = Vec::new();
     for (zone, colour) in found.zones.iter().filter(|zone| zone.signal == "carbon").zip(COLOURS) {
@@ -341,9 +404,10 @@ fn run(options: &Options) -> Result<(), String> {
             })?;
             keep(options, "E4", &found, &picture_of_e4(&found), &section::e4(&found))
         }
-        Experiment::E6 { year, jobs, each, forecasts, shortest } => {
+        Experiment::E6 { year, jobs, each, forecasts, shortest, roofs } => {
             let found = e6::run(&e6::Setting {
                 series: year.series(&options.data),
+                roofs: roofs.all(&options.data),
                 jobs: jobs.clone().unwrap_or_else(|| options.data.join("jobs/gaia-pai/pai_1k.csv")),
                 each: *each,
                 start: year.start()?,
@@ -353,6 +417,25 @@ fn run(options: &Options) -> Result<(), String> {
                 seed: options.seed,
             })?;
             keep(options, "E6", &found, &picture_of_e6(&found), &section::e6(&found))
+        }
+        Experiment::Solar { year, roofs, jobs, each, forecasts, caps_permille, shortest } => {
+            let mut series = year.series(&options.data);
+            series.retain(|(_, signal, _)| *signal == Signal::Carbon);
+            let found = solar::run(&solar::Setting {
+                followed: e6::Setting {
+                    series,
+                    roofs: roofs.all(&options.data),
+                    jobs: jobs.clone().unwrap_or_else(|| options.data.join("jobs/gaia-pai/pai_1k.csv")),
+                    each: *each,
+                    start: year.start()?,
+                    days: year.days,
+                    forecasts: forecasts.clone(),
+                    shortest: Seconds(*shortest),
+                    seed: options.seed,
+                },
+                caps_permille: [None].into_iter().chain(caps_permille.iter().copied().map(Some)).collect(),
+            })?;
+            keep(options, "solar", &found, &picture_of_solar(&found), &section::solar(&found))
         }
         Experiment::Forecasts { year } => {
             let found = forecasts::run(&forecasts::Setting {

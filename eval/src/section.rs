@@ -8,9 +8,11 @@ use std::fmt::Write;
 
 mod e6;
 mod forecasts;
+mod solar;
 
 pub use e6::e6;
 pub use forecasts::forecasts;
+pub use solar::solar;
 
 /// A document with an experiment's section made anew; at its end where there was none.
 ///

@@ -1,5 +1,6 @@
 //! Hourly signals of a zone over years, and a stream of jobs that lasts as long.
 
+use heliotrope::core::steps::Steps;
 use heliotrope::signals::{self, Format, Series};
 use heliotrope::units::{Moment, Seconds};
 use std::fmt::Write;
@@ -107,4 +108,84 @@ pub fn spreads(series: &Series, from: Moment, to: Moment) -> Vec<f64> {
         day = end;
     }
     spreads
+}
+
+/// What is generated on a roof, hour by hour, as a part of what it is rated at.
+#[derive(Debug, Clone)]
+pub struct Roof {
+    /// The zone that it stands in.
+    pub zone: String,
+    /// Its file, as `solar-csv`.
+    pub file: PathBuf,
+}
+
+impl Roof {
+    /// Its file's text, and what that says.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn read(&self) -> Result<(String, Series), String> {
+        let text = joined(std::slice::from_ref(&self.file))?;
+        let read = signals::read(&text, &self.file.display().to_string(), Format::SolarCsv, None);
+        read.map(|series| (text, series)).map_err(|error| error.to_string())
+    }
+}
+
+/// What a roof is to be rated at, in watts, so that over a time it generates as much as jobs of 1 kW a unit use, that are written as
+/// [`stream`] does.
+///
+/// # Errors
+/// Where nothing is generated in that time, and where the jobs are none.
+pub fn rated_for(jobs: &str, generated: &Series, from: Moment, until: Moment) -> Result<i64, String> {
+    let mut unit_seconds = 0.0;
+    for line in jobs.lines().skip(1) {
+        let mut columns = line.split(',').skip(1).map(str::parse::<f64>);
+        let (Some(Ok(length)), Some(Ok(units))) = (columns.next(), columns.next()) else {
+            return Err(format!("\"{line}\" is no job: length and units are its second and third column"));
+        };
+        unit_seconds += length * units;
+    }
+    let parts = generated.steps.integral(from, until) as f64 / 1e6;
+    if parts > 0.0 {
+        Ok((1000.0 * unit_seconds / parts).round() as i64)
+    } else {
+        Err(format!("nothing is generated from {from} until {until}"))
+    }
+}
+
+/// What draws, and when.
+pub type Draw = (Moment, Moment, i64);
+
+/// What draws cost together and what they use of what is generated on the site: added up second by second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bill {
+    /// In price × watts × seconds of what is bought.
+    pub cost: f64,
+    /// Joules that were generated on the site and used there.
+    pub own: f64,
+}
+
+/// Adds up what draws cost at a price, where some watts are generated on the site.
+#[must_use]
+pub fn bill(price: &Steps<i64>, own: Option<&Steps<i64>>, draws: impl IntoIterator<Item = Draw>) -> Bill {
+    let mut changes: Vec<(Moment, i64)> = Vec::new();
+    for (from, to, watts) in draws {
+        changes.extend([(from, watts), (to, -watts)]);
+    }
+    changes.sort_unstable();
+    let none = Steps::constant(0);
+    let mut bill = Bill::default();
+    let mut drawn = 0;
+    for pair in changes.windows(2) {
+        drawn += pair[0].1;
+        for (from, to, price) in price.pieces(pair[0].0, pair[1].0) {
+            for (from, to, own) in own.unwrap_or(&none).pieces(from, to) {
+                let used = if price < 0 { 0 } else { own.clamp(0, drawn) };
+                let span = (to - from).0 as f64;
+                bill.cost += price as f64 * (drawn - used) as f64 * span;
+                bill.own += used as f64 * span;
+            }
+        }
+    }
+    bill
 }

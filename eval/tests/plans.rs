@@ -109,12 +109,26 @@ fn site(seed: u64, count: u64) -> Problem {
     }
 }
 
+/// The same site under a roof that makes something by day.
+fn site_under_a_roof(seed: u64, count: u64) -> Problem {
+    let mut problem = if seed % 2 == 0 { site(seed, count) } else { site_with_points(seed, count) };
+    let made = (0..48).map(|hour: i64| {
+        let most = (5 - (hour % 24 - 12).abs()).max(0) * 700;
+        let clouds = i64::try_from(random(seed, 9000 + hour.unsigned_abs()) % 1000).unwrap();
+        (Moment(hour * HOUR), most * clouds / 1000)
+    });
+    problem.supplies[0].own = Some(Steps::new(0, made));
+    problem
+}
+
 #[test]
 fn no_bound_is_above_the_exact_optimum_and_no_plan_below() {
     const MILLIONTHS: f64 = 3.6e9;
     let mut worst = 0.0_f64;
     let worlds = (0..12).map(|seed| (seed, site(seed, 12 + 6 * seed)));
-    for (seed, problem) in worlds.chain((20..28).map(|seed| (seed, site_with_points(seed, 6 * (seed - 18))))) {
+    let with_points = (20..28).map(|seed| (seed, site_with_points(seed, 6 * (seed - 18))));
+    let under_roofs = (40..50).map(|seed| (seed, site_under_a_roof(seed, 6 * (seed - 38))));
+    for (seed, problem) in worlds.chain(with_points).chain(under_roofs) {
         let plan = Heliotrope.plan(&problem);
         assert_eq!(check(&problem, &plan), vec![], "seed {seed}");
         assert_eq!(plan.misses(), 0, "seed {seed}: these sites have room for all");

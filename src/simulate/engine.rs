@@ -75,6 +75,9 @@ pub struct RefusedPlan {
 /// as often as this, since a cycle for each would tell nothing more.
 const LOOK_AGAIN: Seconds = Seconds(300);
 
+/// How far a plan looks. Longer than any wait: nothing is planned on what lies beyond.
+const LOOK_AHEAD: Seconds = Seconds(7 * Seconds::DAY.0);
+
 /// Runs a scenario under a policy. `tell` hears how far it is, in thousandths.
 ///
 /// # Errors
@@ -99,7 +102,7 @@ pub fn run(setup: &Setup, policy: &dyn Policy, tell: &dyn Fn(u64)) -> Result<Out
 pub fn foreseen(setup: &Setup) -> Problem {
     let engine = Engine::new(setup, &RunNow);
     let all: Vec<usize> = (0..setup.jobs.len()).collect();
-    Problem { horizon: setup.end - setup.start, ..engine.problem(setup.start, &all, true).0 }
+    engine.problem(setup.start, &all, true, setup.end).0
 }
 
 /// How long work is believed to take in all. Who outlives what was believed is believed to go on for half as long again: of what
@@ -141,7 +144,8 @@ impl<'a> Engine<'a> {
             finished: None,
             waits: Vec::new(),
         });
-        let outlook = |steps| Outlook::new(steps, known_from(setup), setup.forecast, setup.seed);
+        let since = |from, steps| Outlook::new(steps, from, setup.forecast, setup.seed);
+        let outlook = |steps| since(known_from(setup), steps);
         let meter = Meter::new(&setup.tree, &setup.pools);
         let idle = meter.draw(&InUse::new());
         let roots = setup.tree.iter().filter(|(_, domain)| domain.parent.is_none());
@@ -155,7 +159,7 @@ impl<'a> Engine<'a> {
             meter,
             price: outlook(price_over_time(setup)),
             carbon: setup.carbon.as_ref().map(|series| outlook(series.steps.clone())),
-            own: setup.generation.as_ref().map(|steps| outlook(own(steps))),
+            own: setup.generation.as_ref().map(|steps| since(setup.generation_from, own(steps))),
             plan: None,
             verdicts: BTreeMap::new(),
             last_thorough: None,
@@ -182,7 +186,7 @@ impl<'a> Engine<'a> {
             if thorough {
                 self.last_thorough = Some(hour);
             }
-            let (problem, order) = self.problem(now, &active, thorough);
+            let (problem, order) = self.problem(now, &active, thorough, now + LOOK_AHEAD);
             let decided = cycle(&problem, self.policy, Seconds::ZERO);
             self.plans += 1;
             if let Some(note) = decided.refused.first() {
@@ -195,12 +199,11 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// The world as the planner sees it, and which job each of its workloads is.
-    fn problem(&self, now: Moment, active: &[usize], thorough: bool) -> (Problem, Vec<usize>) {
+    /// The world as the planner sees it up to a moment, and which job each of its workloads is.
+    fn problem(&self, now: Moment, active: &[usize], thorough: bool, until: Moment) -> (Problem, Vec<usize>) {
         let mut order = active.to_vec();
         order.sort_by(|a, b| self.jobs[*a].job.id.cmp(&self.jobs[*b].job.id));
         let workloads = order.iter().map(|i| self.workload(&self.jobs[*i], now)).collect();
-        let until = now + Seconds(7 * Seconds::DAY.0); // longer than any wait: nothing is planned on what lies beyond
         let intensity = self.carbon.as_ref().map(|carbon| carbon.known(now, until).map(CarbonIntensity));
         let own = self.own.as_ref().map(|own| {
             let mut own = own.known(now, until);

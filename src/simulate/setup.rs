@@ -42,6 +42,8 @@ pub struct Setup {
     pub price: Option<Series>,
     /// On-site generation.
     pub generation: Option<Steps<Watts>>,
+    /// From when on it is known; the start where nothing is generated.
+    pub generation_from: Moment,
     /// What may be known of what comes.
     pub forecast: Forecast,
     /// Price of carbon; none where the scenario names none.
@@ -87,6 +89,7 @@ pub fn setup(document: &Document, read_file: &ReadFile<'_>) -> Result<Setup, Yam
     };
     let carbon = series(&scenario.signals.carbon, "signals.carbon")?;
     let price = series(&scenario.signals.price, "signals.price")?;
+    let mut generation_from = start;
     let generation = match &scenario.site.on_site_generation {
         None => None,
         Some(generation) => {
@@ -99,6 +102,7 @@ pub fn setup(document: &Document, read_file: &ReadFile<'_>) -> Result<Setup, Yam
                 series = shifted(&series, start - series.from);
             }
             covers(document, field, &series, start, end)?;
+            generation_from = series.from;
             let rated = generation.rated_watts.0;
             Some(series.steps.map(|millionths| Watts(rated.saturating_mul(millionths) / 1_000_000)))
         }
@@ -122,6 +126,7 @@ pub fn setup(document: &Document, read_file: &ReadFile<'_>) -> Result<Setup, Yam
         carbon,
         price,
         generation,
+        generation_from,
         forecast: scenario.signals.forecast,
         carbon_price: scenario.carbon_price_per_tonne.map(|units| PricePerTonne::units(i64::from(units))),
         delay_cost_per_hour: i64::from(scenario.delay_cost_per_hour) * 1_000_000,

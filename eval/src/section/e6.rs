@@ -1,7 +1,7 @@
 //! E6's section.
 
 use super::verdict;
-use crate::e6::{E6, SOON, SPREAD};
+use crate::e6::{E6, Ran, SOON, SPREAD, UnderRoof, Zone};
 use std::fmt::Write;
 
 /// Shares of what one saves who knows all, in percent, on days whose spread is large, with our best forecast.
@@ -29,26 +29,26 @@ pub fn e6(found: &E6) -> String {
     for zone in &found.zones {
         let _ = writeln!(
             text,
-            "### {}, {}\n\n{} spread days; the optimum saves {:.2} %.\n\n\
-            | forecast | saved | share | on spread days | regret | flips a job and day | flips a job | stops a job | misses |\n|---|---|---|---|---|---|---|---|---|",
+            "### {}, {}\n\n{} spread days; the optimum saves {:.2} %.\n",
             zone.zone, zone.signal, zone.spread_days, zone.clairvoyant_percent
         );
-        for ran in &zone.runs {
-            let wide = ran.spread_share_percent.map_or("–".to_owned(), |share| format!("{share:.1} %"));
-            let _ = writeln!(
-                text,
-                "| {} | {:.2} % | {:.1} % | {wide} | {:.2} % | {:.3} | {:.3} | {:.2} | {} |",
-                ran.forecast.replace(['{', '}'], ""),
-                ran.saved_percent,
-                ran.share_percent,
-                ran.regret_percent,
-                ran.flips_per_job_day,
-                ran.flips_per_job,
-                ran.stops_per_job,
-                ran.misses + (found.jobs - ran.finished)
-            );
-        }
-        text.push('\n');
+        table(&mut text, zone, "on spread days", found.jobs, |ran| ran.spread_share_percent);
+    }
+    for zone in &found.under_roofs {
+        let Some(UnderRoof { rated_watts, days, jobs, at_once_percent, clairvoyant_percent }) = &zone.roof else {
+            continue;
+        };
+        let _ = writeln!(
+            text,
+            "### {}, {}, under a roof\n\nThe {jobs} jobs of {days} days under a roof of {:.1} kW, which makes as much in that time as they use; it is \
+            forecast as the signal is, from what was seen of it. Here one who knows all is the exact LP of all jobs together: it saves {:.2} % and uses \
+            {clairvoyant_percent:.1} % of what the roof makes, running at once {at_once_percent:.1} %.\n",
+            zone.zone,
+            zone.signal,
+            *rated_watts as f64 / 1000.0,
+            zone.clairvoyant_percent
+        );
+        table(&mut text, zone, "of the roof used", *jobs, |ran| ran.own_use_percent);
     }
     text += "| bar, carbon on spread days, learned | reached | verdict |\n|---|---|---|\n";
     for (zone, least) in BARS {
@@ -58,7 +58,31 @@ pub fn e6(found: &E6) -> String {
             let _ = writeln!(text, "| {zone}: at least {least} % | {share:.1} % | {} |", verdict(share >= least));
         }
     }
-    text += "\nNot modelled: caps, what a stop and a start cost, on-site sun, the provider's own forecast, and that prices of tomorrow are settled today. \
+    text += "\nNot modelled: caps, what a stop and a start cost, the provider's own forecast, and that prices of tomorrow are settled today. \
         Lengths are known. Noise is of each hour its own and does not shrink as the hour comes near.\n";
     text
+}
+
+/// The table of a zone; `what` is the column of its own.
+fn table(text: &mut String, zone: &Zone, what: &str, jobs: usize, of: impl Fn(&Ran) -> Option<f64>) {
+    let _ = writeln!(
+        text,
+        "| forecast | saved | share | {what} | regret | flips a job and day | flips a job | stops a job | misses |\n|---|---|---|---|---|---|---|---|---|"
+    );
+    for ran in &zone.runs {
+        let own = of(ran).map_or("–".to_owned(), |percent| format!("{percent:.1} %"));
+        let _ = writeln!(
+            text,
+            "| {} | {:.2} % | {:.1} % | {own} | {:.2} % | {:.3} | {:.3} | {:.2} | {} |",
+            ran.forecast.replace(['{', '}'], ""),
+            ran.saved_percent,
+            ran.share_percent,
+            ran.regret_percent,
+            ran.flips_per_job_day,
+            ran.flips_per_job,
+            ran.stops_per_job,
+            ran.misses + (jobs - ran.finished)
+        );
+    }
+    text.push('\n');
 }
