@@ -2,7 +2,7 @@
 
 use crate::data::Job;
 use good_lp::{Expression, ProblemVariables, SolverModel, clarabel, constraint, variable};
-use heliotrope::core::plan::{PoolChoice, Problem, Supply};
+use heliotrope::core::plan::{BudgetOf, PoolChoice, Problem, Supply};
 use heliotrope::units::{Moment, Seconds, Watts};
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub fn least_cost(problem: &Problem) -> Result<f64, String> {
     optimum(problem).map(|optimum| optimum.cost)
 }
 
-/// The least that the work of a problem costs within its deadlines, the caps of its domains and the accelerators of its pools,
+/// The least that the work of a problem costs within its deadlines, the caps and energy budgets of its domains and the accelerators of its pools,
 /// where each workload may be cut at will, and caps and what is generated on the site hold as means over each hour. No plan costs less.
 ///
 /// Of several operating points each hour may hold any mix. Hosts are counted as shared by nobody. Baselines and idle draw are left
@@ -141,11 +141,14 @@ pub fn optimum(problem: &Problem) -> Result<Optimum, String> {
     for constraint in work.into_iter().chain(once) {
         model.add_constraint(constraint);
     }
+    for (spent, left) in spent(problem, &cells, &used) {
+        model.add_constraint(constraint!(spent <= left));
+    }
     for ((scarce, at), used) in used {
         let span = hours(cells[at].1 - cells[at].0);
         let has = match scarce.checked_sub(problem.tree.len()) {
             None => caps[scarce * cells.len() + at],
-            Some(pool) => f64::from(problem.pools[pool].accelerators),
+            Some(pool) => f64::from(in_service(problem, pool, cells[at].0)),
         };
         // what no sum of all that is there could reach is no constraint
         if has < 1e5 {
@@ -162,6 +165,32 @@ pub fn optimum(problem: &Problem) -> Result<Optimum, String> {
 /// Is something generated then that costs less than what is bought? At a negative price all is drawn from outside.
 fn is_own_used(supply: &Supply, at: Moment) -> bool {
     supply.price.at(at) >= 0 && supply.own.as_ref().is_some_and(|own| own.at(at) > 0)
+}
+
+/// What is drawn of each window of each domain's energy budget, and what there is of it: kWh.
+fn spent(
+    problem: &Problem,
+    cells: &[(Moment, Moment)],
+    used: &BTreeMap<(usize, usize), Expression>,
+) -> Vec<(Expression, f64)> {
+    let mut all = Vec::new();
+    for budget in &problem.constraints.budgets {
+        let BudgetOf::Domain(domain) = budget.of else { continue };
+        for window in &budget.windows {
+            let inside = cells.iter().enumerate().filter(|(_, cell)| window.from <= cell.0 && cell.1 <= window.until);
+            let mut spent = Expression::from(0.0);
+            inside.filter_map(|(at, _)| used.get(&(domain.0, at))).for_each(|used| spent += used.clone());
+            all.push((spent, window.left.as_kwh()));
+        }
+    }
+    all
+}
+
+/// What is left of a pool's accelerators at a moment.
+fn in_service(problem: &Problem, pool: usize, at: Moment) -> u32 {
+    let out = problem.constraints.outages.iter();
+    let out = out.filter(|outage| outage.pool.0 == pool && outage.from <= at && at < outage.until);
+    out.fold(problem.pools[pool].accelerators, |left, outage| left.saturating_sub(outage.accelerators))
 }
 
 /// What a choice draws with its hosts.
@@ -182,6 +211,10 @@ fn cells(problem: &Problem) -> Result<Vec<(Moment, Moment)>, String> {
         edges.extend(supply.own.iter().flat_map(|own| own.changes_between(now, end)));
     }
     edges.extend(problem.tree.iter().flat_map(|(_, domain)| domain.spec.cap.changes_between(now, end)));
+    let windows = problem.constraints.budgets.iter().flat_map(|budget| &budget.windows);
+    let windows = windows.flat_map(|window| [window.from, window.until]);
+    let outages = problem.constraints.outages.iter().flat_map(|outage| [outage.from, outage.until]);
+    edges.extend(windows.chain(outages).filter(|at| now < *at && *at < end));
     let mut hour = now.floor(Seconds::HOUR) + Seconds::HOUR;
     while hour < end {
         edges.push(hour);

@@ -8,9 +8,7 @@ use super::site::{self, Site, SiteNode, device_load, matches};
 use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
 use crate::core::admit::throttle;
-use crate::core::plan::{
-    Constraints, Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload,
-};
+use crate::core::plan::{Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::checkpoint;
 use crate::workloads::job::{self, End};
