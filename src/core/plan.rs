@@ -10,6 +10,7 @@ pub mod checker;
 mod constraints;
 mod crowd;
 mod draft;
+mod draws;
 mod dual;
 mod explain;
 mod free;

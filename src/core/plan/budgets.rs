@@ -1,8 +1,9 @@
 //! Energy budgets as things that are scarce: each of their windows has one price, of a watt and a second in all its cells.
 
 use super::constraints::BudgetOf;
-use super::free::watts_at_least;
-use super::prices::{Offer, Scarce};
+use super::draws::watts_at_least;
+use super::free::Scarce;
+use super::prices::Offer;
 use super::{Load, PoolId, Problem, ScarcePrice, Workload};
 use crate::units::{Moment, Seconds};
 

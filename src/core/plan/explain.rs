@@ -1,7 +1,8 @@
 //! Why a workload runs when it does: what stands in its way now, until when, by how much, and what waiting costs or saves.
 
+use super::draws::root_watts;
 use super::ledger::Ledger;
-use super::place::{Room, root_watts};
+use super::place::Room;
 use super::spent::{Refusal, Seat, Spent};
 use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
 use crate::units::{GramsCo2e, Joules, Moment, Money, Watts};

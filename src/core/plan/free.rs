@@ -1,9 +1,8 @@
 //! What there is for those that can be moved: cells of time, and what is free in them.
 
 use super::budgets::Budgets;
+use super::draws::{root_watts, watts_at_least};
 use super::ledger::Ledger;
-use super::place::root_watts;
-use super::prices::Scarce;
 use super::{Load, PoolId, Problem};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
@@ -13,6 +12,16 @@ const CELLS: usize = 1024;
 
 /// The grain of cells where nothing else cuts them: that of the signals.
 const GRAIN: Seconds = Seconds::HOUR;
+
+/// What is free of one thing in each cell, or window of a budget: a domain's watts or a pool's accelerators.
+#[derive(Debug)]
+pub(super) struct Scarce {
+    /// Mean over the cell of what those that can be moved may use. Of what is generated on the site it may be less than nothing, where
+    /// what can't be moved draws more.
+    pub free: Vec<f64>,
+    /// The highest price in each cell: of what is generated on the site that of the supply, at which more can be had. None: any.
+    pub most: Option<Vec<f64>>,
+}
 
 /// Where cells begin and end: where a price or a cap changes, and at each hour; coarser where that is too many.
 pub(super) fn edges(problem: &Problem, end: Moment) -> Vec<Moment> {
@@ -113,12 +122,4 @@ pub(super) fn generated(
         own - mean(&draws, pair[0], pair[1])
     });
     Scarce { free: free.collect(), most: Some(prices[..cells].to_vec()) }
-}
-
-/// What a load adds in its pool at least. Hosts in use are never more than the pool has, so where loads share them each is
-/// charged the smaller of its hosts and its part of all hosts by its accelerators: the sum of these is never above what is drawn.
-pub(super) fn watts_at_least(problem: &Problem, pool: PoolId, load: Load) -> f64 {
-    let pool = problem.pool(pool);
-    let part = f64::from(load.accelerators) * f64::from(pool.nodes) / f64::from(pool.accelerators.max(1));
-    load.watts.0 as f64 + pool.host_extra.0 as f64 * part.min(f64::from(load.hosts))
 }

@@ -6,8 +6,9 @@
 //! 3. *Exchanges*: who pays most for not having its best place takes it from one that stands there, if both together gain.
 
 use super::draft::{Draft, Score};
+use super::draws::root_watts;
 use super::dual::Found;
-use super::place::{self, Placement, root_watts};
+use super::place::{self, Placement};
 use super::prices::{Guide, Market};
 use super::{PoolChoice, Problem, Why, Workload};
 use crate::units::Seconds;

@@ -1,6 +1,6 @@
 //! What is promised over time, at every domain: can this load be added there and then, and if not, what is short?
 
-use super::place::root_watts;
+use super::draws::root_watts;
 use super::{Load, PoolId, Problem, Supply};
 use crate::core::domain::DomainId;
 use crate::core::steps::Steps;

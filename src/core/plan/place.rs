@@ -3,12 +3,13 @@
 //! A workload that can't be broken slides along the prices; one that can be takes the cheapest seconds (`seconds`), or whole slots
 //! where stopping and waiting cost something (`slots`).
 
+use super::draws::root_watts;
 use super::points::{Rise, rises};
 use super::prices::Guide;
 use super::seconds::{Found, Piece, Stretch, in_runs, one_run};
 use super::slots::in_slots;
 use super::spent::Refusal;
-use super::{Load, PoolChoice, PoolId, Problem, Run, Suspension, Workload};
+use super::{PoolChoice, PoolId, Problem, Run, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 
@@ -406,13 +407,6 @@ pub(super) const COST_UNITS: i128 = 3_600_000_000;
 /// Cost units of a second of waiting.
 pub(super) fn delay_cost(problem: &Problem) -> i128 {
     i128::from(problem.delay_cost_per_hour) * COST_UNITS / 3600
-}
-
-/// What a load draws as its root sees it, with its hosts all brought into use by it.
-pub(super) fn root_watts(problem: &Problem, pool: PoolId, load: Load) -> i64 {
-    let pool = problem.pool(pool);
-    let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
-    problem.tree.seen_from_above(pool.domain, own).last().map_or(own.0, |(_, watts)| watts.0)
 }
 
 /// As early as possible from a moment on, in as many pieces as it takes. No piece is shorter than a slot, but for the last.

@@ -7,9 +7,10 @@
 
 use super::alone::Taken;
 use super::budgets::{Budgets, goes_on as until_done};
-use super::free::{edges, free, generated, watts_at_least};
+use super::draws::{root_watts, watts_at_least};
+use super::free::{Scarce, edges, free, generated};
 use super::order::Order;
-use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools, root_watts};
+use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools};
 use super::points::seconds_for;
 use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Supply, Suspension, Workload};
 use crate::core::steps::Steps;
@@ -27,16 +28,6 @@ const MOST: f64 = 1e15;
 /// From the price of a watt and a second to that of a kWh, and of an accelerator and a second to an hour of it.
 const OF_KWH: f64 = 3.6e6 / COST_UNITS as f64;
 const OF_HOUR: f64 = 3600.0 / COST_UNITS as f64;
-
-/// What is free of one thing in each cell, or window of a budget: a domain's watts or a pool's accelerators.
-#[derive(Debug)]
-pub(super) struct Scarce {
-    /// Mean over the cell of what those that can be moved may use. Of what is generated on the site it may be less than nothing, where
-    /// what can't be moved draws more.
-    pub free: Vec<f64>,
-    /// The highest price in each cell: of what is generated on the site that of the supply, at which more can be had. None: any.
-    pub most: Option<Vec<f64>>,
-}
 
 /// A problem as a market: what is scarce, and who wants it.
 #[derive(Debug)]

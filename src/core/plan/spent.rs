@@ -4,8 +4,9 @@
 //! against what ends in it. So taking one out never breaks what holds, and what fits, fits.
 
 use super::constraints::{BudgetOf, BudgetWindow, RampLimit};
+use super::draws::{root_watts, seen_at};
 use super::ledger::{Ledger, Shortage};
-use super::place::{Room, root_watts};
+use super::place::Room;
 use super::{Load, PoolChoice, PoolId, Problem, Run, Workload};
 use crate::core::domain::DomainId;
 use crate::core::steps::Steps;
@@ -218,14 +219,6 @@ fn anyway(problem: &Problem, idle: &Ledger<'_>, domain: DomainId, window: &Budge
         Some(i128::from(watts) * i128::from(seconds))
     });
     i128::from(idle.0) * i128::from((window.until - from).0) + fixed.sum::<i128>()
-}
-
-/// What a load draws as a domain sees it, with its hosts all brought into use by it; none where the domain does not feed it.
-fn seen_at(problem: &Problem, domain: DomainId, pool: PoolId, load: Load) -> Option<i64> {
-    let pool = problem.pool(pool);
-    let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
-    let mut chain = problem.tree.seen_from_above(pool.domain, own);
-    chain.find(|(above, _)| *above == domain).map(|(_, watts)| watts.0)
 }
 
 /// The windows that a run lies in, and how long.

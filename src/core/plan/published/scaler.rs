@@ -1,6 +1,6 @@
 //! CarbonScaler: how many watts in which hour, the most work for its carbon first.
 
-use super::super::place::root_watts;
+use super::super::draws::root_watts;
 use super::super::points::{Pace, Rise, rises};
 use super::super::seconds::{Piece, in_runs};
 use super::super::{PoolChoice, Problem, Run, Workload};
