@@ -2,9 +2,12 @@
 //!
 //! Redirects are not followed: a token goes where it was meant to go and nowhere else. Nothing that is said of a failure has a token in it.
 
+mod login;
 mod token;
 
 pub use token::{Secret, Tokens};
+
+use login::Sessions;
 
 use crate::signals::{Kind, Place, Request};
 use crate::units::Seconds;
@@ -130,6 +133,7 @@ pub struct Fetcher {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     tokens: Tokens,
     limits: Limits,
+    sessions: Sessions,
 }
 
 impl Fetcher {
@@ -142,7 +146,7 @@ impl Fetcher {
             hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
         // a question each few minutes: no connection is kept, so none is half open
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Self { client, tokens, limits })
+        Ok(Self { client, tokens, limits, sessions: Sessions::default() })
     }
 
     /// Asks one question. `now` is for answers that name a time to come back.
@@ -150,8 +154,26 @@ impl Fetcher {
     /// # Errors
     /// There is no answer of the right kind within the limits.
     pub async fn ask(&self, request: &Request, now: crate::units::Moment) -> Result<Vec<u8>, FetchError> {
-        let secret =
-            request.token.as_deref().map(|name| self.tokens.read(name)).transpose().map_err(FetchError::Token)?;
+        let secret = match &request.login {
+            Some(login) => Some(self.session(request, login, now).await?),
+            None => {
+                request.token.as_deref().map(|name| self.tokens.read(name)).transpose().map_err(FetchError::Token)?
+            }
+        };
+        let answer = self.ask_with(request, secret, now).await;
+        if let (Some(login), Err(FetchError::Status { status: 401 | 403, .. })) = (&request.login, &answer) {
+            self.sessions.forget(login);
+        }
+        answer
+    }
+
+    /// Asks one question with what opens the door.
+    async fn ask_with(
+        &self,
+        request: &Request,
+        secret: Option<Secret>,
+        now: crate::units::Moment,
+    ) -> Result<Vec<u8>, FetchError> {
         let (question, at) = question(request, secret.as_ref())?;
         let asked = tokio::time::timeout(self.limits.time, self.answer(question, &at, request.kind, now)).await;
         let answer = asked.unwrap_or(Err(FetchError::TimedOut { at, within: self.limits.time }));
@@ -228,6 +250,7 @@ fn question(request: &Request, secret: Option<&Secret>) -> Result<(HttpRequest<E
     let named = match (request.place, secret) {
         (Place::Header(name), Some(secret)) => Some((name, secret.show().to_owned())),
         (Place::Bearer, Some(secret)) => Some(("authorization", format!("Bearer {}", secret.show()))),
+        (Place::Basic, Some(secret)) => Some(("authorization", format!("Basic {}", secret.show()))),
         _ => None,
     };
     if let Some((name, value)) = named {

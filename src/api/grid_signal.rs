@@ -158,6 +158,8 @@ pub struct ConfigMapSource {
 #[x_kube(validation = Rule::new("self.kind != 'ElectricityMaps' || !has(self.query) || self.query in ['latest', 'history', 'forecast']").message("query of ElectricityMaps is latest, history or forecast"))]
 #[x_kube(validation = Rule::new("self.kind != 'KPX' || !has(self.query) || self.query in ['sumperfuel5m', 'PwrAmountByGen']").message("query of KPX is sumperfuel5m or PwrAmountByGen"))]
 #[x_kube(validation = Rule::new("!has(self.query) || self.kind in ['Prometheus', 'ElectricityMaps', 'KPX']").message("query is for kind: Prometheus, ElectricityMaps and KPX"))]
+#[x_kube(validation = Rule::new("(self.kind == 'WattTime') == has(self.user)").message("user is for kind: WattTime, which needs it: its login has a name and a password"))]
+#[x_kube(validation = Rule::new("self.kind != 'WattTime' || has(self.token)").message("token is needed: the file with WattTime's password"))]
 #[x_kube(validation = Rule::new("(self.kind == 'OpenMeteo') == has(self.roof)").message("roof is for kind: OpenMeteo, which needs it"))]
 #[x_kube(validation = Rule::new("self.kind != 'EntsoE' || (has(self.zone) && self.zone.matches('^10Y[A-Z0-9-]{13}$'))").message("zone of EntsoE is an EIC such as 10Y1001A1001A82H"))]
 pub struct Server {
@@ -175,6 +177,10 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))]
     pub token: Option<String>,
+    /// Of WattTime, the file with the name of the user. Its token is the password; what it gives for both lasts half an hour, and is kept in memory alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))]
+    pub user: Option<String>,
     /// Of Prometheus its PromQL; of ElectricityMaps latest (default), history or forecast; of KPX sumperfuel5m (default) or PwrAmountByGen.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
@@ -206,12 +212,16 @@ pub enum ServerKind {
     ElectricityMaps,
     /// The Carbon Intensity API of Great Britain: zone GB, or GB- and a region's number.
     UKCarbonIntensity,
+    /// Energy-Charts of Fraunhofer ISE, API v2: day-ahead prices of a European zone as DE-LU.
+    EnergyCharts,
     /// ENTSO-E's Transparency Platform: day-ahead prices, or carbon intensity reckoned from generation by type.
     EntsoE,
     /// The Korea Power Exchange by way of data.go.kr: carbon intensity reckoned from generation by fuel, zone KR.
     KPX,
     /// The US Energy Information Administration, API v2: carbon intensity reckoned from generation by fuel.
     EIA,
+    /// WattTime, API v3: the marginal plant, three days ahead. Its signal has basis: Marginal.
+    WattTime,
     /// The Carbon Aware SDK's web API.
     CarbonAwareSDK,
     /// Open-Meteo's forecast of sunlight, as what a roof makes of it.

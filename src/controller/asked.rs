@@ -219,6 +219,7 @@ fn request(question: &Question, now: Moment) -> Result<(Source, Request), String
     let source = match server.kind {
         ServerKind::ElectricityMaps => Source::ElectricityMaps,
         ServerKind::UKCarbonIntensity => Source::Uk,
+        ServerKind::EnergyCharts => Source::EnergyCharts,
         ServerKind::EntsoE => {
             let document = if *what == What::Price { "A44" } else { "A75" };
             Source::Entsoe(Entsoe { area: zone.clone(), document: document.to_owned() })
@@ -228,6 +229,7 @@ fn request(question: &Question, now: Moment) -> Result<(Source, Request), String
             _ => Service::SumPerFuel,
         }),
         ServerKind::EIA => Source::Eia,
+        ServerKind::WattTime => Source::WattTime,
         ServerKind::CarbonAwareSDK => Source::CarbonAware(*basis),
         ServerKind::OpenMeteo => {
             let roof = server.roof.as_ref().ok_or("roof is missing")?;
@@ -257,7 +259,10 @@ fn request(question: &Question, now: Moment) -> Result<(Source, Request), String
         }
     };
     let about = About { zone, what: *what, now, url: server.url.as_deref(), words: server.query.as_deref() };
-    let request = source.request(&about, server.token.clone());
+    let mut request = source.request(&about, server.token.clone());
+    if let (Some(login), Some(user)) = (&mut request.login, &server.user) {
+        login.user.clone_from(user);
+    }
     Ok((source, request))
 }
 

@@ -1,6 +1,6 @@
 //! What is remembered of signals, on disk beside the plans: a controller that starts anew guesses and looks up from where the last one was.
 //!
-//! Nothing rests on it. What can't be written is said once, and what can't be read is said, left aside and written over with the next hour.
+//! Nothing rests on it. What can't be written is said once, and what can't be read is said, left aside and written over with the next answer.
 
 use super::plans::save;
 use super::signals::InForce;
@@ -29,7 +29,7 @@ pub(super) struct Of {
 }
 
 impl Of {
-    pub(super) fn of(signal: &GridSignal) -> Self {
+    pub(super) fn new(signal: &GridSignal) -> Self {
         let spec = &signal.spec;
         Self { what: spec.what, zone: spec.zone.clone(), basis: spec.basis, currency: spec.currency.clone() }
     }
@@ -70,9 +70,8 @@ impl Shelf {
     /// What is wrong with the file, and what to do.
     pub(super) fn get(&self, name: &str, of: &Of, now: Moment) -> Result<Option<(Memory, Option<InForce>)>, String> {
         let Some(path) = self.path(name) else { return Ok(None) };
-        let bad = |why: &dyn std::fmt::Display| {
-            format!("{}: {why}; it is written anew with the next hour, or delete it", path.display())
-        };
+        let bad =
+            |why: &dyn std::fmt::Display| format!("{}: {why}; it is written over with the next answer", path.display());
         // looked at before it is opened: opening a FIFO waits for who writes
         let found = match std::fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -139,7 +138,7 @@ mod tests {
     fn of(zone: &str) -> Of {
         let spec = json!({"what": "CarbonIntensity", "zone": zone, "providers": [{"server": {"kind": "KPX"}}]});
         let object = json!({"apiVersion": "heliotrope.dev/v1alpha1", "kind": "GridSignal", "metadata": {"name": "kr"}, "spec": spec});
-        Of::of(&serde_json::from_value(object).unwrap())
+        Of::new(&serde_json::from_value(object).unwrap())
     }
 
     const NOW: Moment = Moment(480_000 * 3600);
@@ -165,7 +164,7 @@ mod tests {
         let last = last.unwrap();
         assert_eq!((last.source, last.series), (in_force.source, in_force.series));
         let error = shelf.get("kr", &of("FR"), NOW).unwrap_err();
-        assert!(error.contains("is of another signal of this name; it is written anew"), "{error}");
+        assert!(error.contains("is of another signal of this name; it is written over"), "{error}");
         shelf.forget("kr");
         assert!(shelf.get("kr", &of("KR"), NOW).unwrap().is_none());
         assert!(Shelf::default().get("kr", &of("KR"), NOW).unwrap().is_none(), "no folder is named");

@@ -69,13 +69,20 @@ pub struct Signals {
 struct Kept {
     of: Of,
     memory: Memory,
-    /// The last hour that was written down.
-    written: Option<i64>,
+    /// The last hour that was written down, and when what was said last was heard.
+    written: Option<(i64, Moment)>,
 }
 
 impl Kept {
     fn new(of: Of) -> Self {
         Self { of, memory: Memory::default(), written: None }
+    }
+
+    /// What is to be noted as written down now, where it is time: with each hour, and with an answer at most once a minute.
+    fn is_due(&self) -> Option<(i64, Moment)> {
+        let now = self.memory.last_hour().zip(self.memory.heard())?;
+        let (hour, heard) = now;
+        self.written.is_none_or(|(old, at)| old != hour || heard - at >= Seconds::MINUTE).then_some(now)
     }
 }
 
@@ -124,6 +131,7 @@ impl Signals {
     /// Reads a signal from the first of its providers that gives something of use.
     pub fn read(&mut self, signal: &GridSignal, watch: &Watch, now: Moment) -> Reading {
         let name = signal.metadata.name.clone().unwrap_or_default();
+        self.recall(signal, &name, now);
         let (mut errors, mut refused, mut newly_refused) = (Vec::new(), Refused::default(), Refused::default());
         let mut given = None;
         for (i, provider) in signal.spec.providers.iter().enumerate() {
@@ -145,9 +153,8 @@ impl Signals {
                 Err(error) => errors.push(format!("provider {i}: {error}")),
             }
         }
-        self.recall(signal, &name, now);
         let Self { memories, last, shelf, .. } = self;
-        let kept = memories.entry(name.clone()).or_insert_with(|| Kept::new(Of::of(signal)));
+        let kept = memories.entry(name.clone()).or_insert_with(|| Kept::new(Of::new(signal)));
         let memory = &mut kept.memory;
         let is_given = given.is_some();
         match given {
@@ -156,10 +163,6 @@ impl Signals {
                 last.insert(name.clone(), in_force);
             }
             None => memory.miss(),
-        }
-        if kept.written != memory.last_hour() {
-            shelf.put(&name, &kept.of, memory, last.get(&name));
-            kept.written = memory.last_hour();
         }
         let fixed = match signal.spec.what {
             What::CarbonIntensity => signal.spec.static_grams_per_kwh.map(|grams| i64::from(grams) * 1000),
@@ -170,18 +173,23 @@ impl Signals {
         let may_jump = signal.spec.what != What::CarbonIntensity;
         let safe = meant(signal).0.safe();
         let rules = Rules { max_age: Seconds(i64::from(signal.spec.max_age_seconds)), fixed, may_jump, safe };
+        let standing = memory.stand(rules, now);
+        if let Some(due) = kept.is_due() {
+            shelf.put(&name, &kept.of, &kept.memory, last.get(&name));
+            kept.written = Some(due);
+        }
         let in_force = last.get(&name).cloned().map(|mut known| {
             if !is_given {
                 known.source = format!("last known, {}", known.source);
             }
             known
         });
-        Reading { in_force, errors, standing: memory.stand(rules, now), refused, newly_refused }
+        Reading { in_force, errors, standing, refused, newly_refused }
     }
 
     /// Takes what was written down of a signal that is new here. What is remembered of another one of that name is of no use.
     fn recall(&mut self, signal: &GridSignal, name: &str, now: Moment) {
-        let of = Of::of(signal);
+        let of = Of::new(signal);
         if self.memories.get(name).is_some_and(|kept| kept.of == of) {
             return;
         }
@@ -189,8 +197,8 @@ impl Signals {
         let mut kept = Kept::new(of);
         match self.shelf.get(name, &kept.of, now) {
             Ok(Some((memory, in_force))) => {
-                kept.written = memory.last_hour();
                 kept.memory = memory;
+                kept.written = kept.is_due();
                 in_force.map(|in_force| self.last.insert(name.to_owned(), in_force));
             }
             Ok(None) => {}

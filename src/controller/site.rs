@@ -127,9 +127,8 @@ impl Site {
             site.add(snapshot, node);
         }
         site.charge_lost_grants(snapshot);
-        let (own, notes) = own(snapshot, &site.roots, &site.tree, &site.pools);
+        let own = own(snapshot, &site.roots, &site.tree, &site.pools, &mut site.notes);
         site.supplies.iter_mut().zip(own).for_each(|(supply, own)| supply.own = own);
-        site.notes.extend(notes);
         site.freeze(snapshot);
         site
     }

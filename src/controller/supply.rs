@@ -21,15 +21,16 @@ fn generation(root: &PowerDomain) -> Option<&str> {
 }
 
 /// What is generated at each root, in the order of `supplies`, beyond what draws there anyway: baselines and idle nodes, as the root sees
-/// them. Of what nothing is known, nothing is generated. One signal is one roof: roots that name one that feeds another are given back.
+/// them. Of what nothing is known, nothing is generated. One signal is one roof: that a root names one which feeds another is noted.
 #[must_use]
 pub fn own(
     snapshot: &Snapshot,
     roots: &[DomainId],
     tree: &DomainTree,
     pools: &[Pool],
-) -> (Vec<Option<Steps<i64>>>, Vec<(String, String)>) {
-    let (mut taken, mut notes) = (BTreeMap::<&str, &str>::new(), Vec::new());
+    notes: &mut Vec<(String, String)>,
+) -> Vec<Option<Steps<i64>>> {
+    let mut taken = BTreeMap::<&str, &str>::new();
     let each = roots.iter().map(|id| {
         let name = tree.get(*id).spec.name.as_str();
         let signal = generation(snapshot.domain(name)?)?;
@@ -42,7 +43,7 @@ pub fn own(
         let idle = drawn_anyway(*id, tree, pools);
         Some(snapshot.generation.get(signal)?.map(|watts| watts.saturating_sub(idle.0).max(0)))
     });
-    (each.collect(), notes)
+    each.collect()
 }
 
 /// Baselines and idle nodes below a root, as it sees them.

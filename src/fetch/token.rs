@@ -56,6 +56,20 @@ impl Tokens {
 }
 
 impl Secret {
+    /// What a login gave. It is one word, as a token of a file is.
+    pub(super) fn given(text: String) -> Self {
+        Self(text)
+    }
+
+    /// A user and a password as one word (RFC 7617).
+    pub(super) fn basic(user: &Self, password: &Self) -> Self {
+        Self(base64(format!("{}:{}", user.0, password.0).as_bytes()))
+    }
+
+    pub(super) fn copy(&self) -> Self {
+        Self(self.0.clone())
+    }
+
     pub(super) fn show(&self) -> &str {
         &self.0
     }
@@ -75,5 +89,41 @@ impl Secret {
             return body;
         }
         known.iter().fold(text.into_owned(), |text, known| text.replace(known, "(token)")).into_bytes()
+    }
+}
+
+/// Bytes as letters (RFC 4648): three bytes are four letters.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let each = |three: &[u8]| {
+        let bits = (0..3).fold(0_usize, |bits, i| bits << 8 | usize::from(three.get(i).copied().unwrap_or(0)));
+        let letter = move |i: usize| char::from(LETTERS[bits >> (18 - 6 * i) & 63]);
+        let said = three.len() + 1;
+        (0..4).map(move |i| if i < said { letter(i) } else { '=' })
+    };
+    bytes.chunks(3).flat_map(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_as_in_the_rfc() {
+        for (bytes, letters) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), letters);
+        }
+        // RFC 7617's own example
+        let word = |text: &str| Secret(text.to_owned());
+        assert_eq!(Secret::basic(&word("Aladdin"), &word("open sesame")).0, "QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(format!("{:?}", word("x")), "Secret(..)");
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn read(bytes: &[u8], asked: &Pointers) -> Result<Answer, ReadError> 
 }
 
 /// A time with its offset, or seconds since 1970; milliseconds where these would be beyond the year 5000.
-fn time(node: &Node<'_>) -> Result<Moment, ReadError> {
+pub(super) fn time(node: &Node<'_>) -> Result<Moment, ReadError> {
     const SECONDS: i64 = 100_000_000_000;
     if node.value().is_string() {
         return node.time();

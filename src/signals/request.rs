@@ -60,6 +60,8 @@ pub enum Place {
     Header(&'static str),
     /// `Authorization: Bearer`.
     Bearer,
+    /// `Authorization: Basic`: a user and a password.
+    Basic,
     /// A parameter of the query.
     Query(&'static str),
 }
@@ -75,6 +77,19 @@ pub struct Request {
     pub place: Place,
     /// What is awaited.
     pub kind: Kind,
+    /// Where the token is a password: who is asked first for what goes in its place.
+    pub login: Option<Login>,
+}
+
+/// A question before the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The URL.
+    pub url: String,
+    /// The user by the name of its file.
+    pub user: String,
+    /// How long what it gives may be used. WattTime's lasts thirty minutes; it is asked anew five before that.
+    pub lasts: Seconds,
 }
 
 /// What a provider is asked about.
@@ -98,12 +113,19 @@ impl Source {
     pub fn request(&self, about: &About<'_>, token: Option<String>) -> Request {
         let base = |own: &'static str| about.url.unwrap_or(own).trim_end_matches('/').to_owned();
         let (zone, now) = (encoded(about.zone), about.now);
-        let request = |url, place, kind| Request { url, token, place, kind };
+        let request = |url, place, kind| Request { url, token, place, kind, login: None };
         match self {
             Self::ElectricityMaps => {
                 let which = about.words.unwrap_or("latest");
                 let url = format!("{}/v3/carbon-intensity/{which}?zone={zone}", base("https://api.electricitymap.org"));
                 request(url, Place::Header("auth-token"), Kind::Json)
+            }
+            Self::EnergyCharts => {
+                let base = base("https://api.energy-charts.info");
+                let day = now.floor(Seconds::DAY);
+                let (from, until) =
+                    [day - Seconds::DAY, day + Seconds(2 * 86_400)].map(|at| written(at, "%Y-%m-%d")).into();
+                request(format!("{base}/v2/price?bzn={zone}&start={from}&end={until}"), Place::Bearer, Kind::Json)
             }
             Self::Uk => {
                 let base = base("https://api.carbonintensity.org.uk");
@@ -165,8 +187,10 @@ impl Source {
             Self::Json(_) => request(about.url.unwrap_or("").to_owned(), Place::Bearer, Kind::Json),
             Self::WattTime => {
                 let base = base("https://api.watttime.org");
-                let url = format!("{base}/v3/forecast?region={zone}&signal_type=co2_moer");
-                request(url, Place::Bearer, Kind::Json)
+                let url = format!("{base}/v3/forecast?region={zone}&signal_type=co2_moer&horizon_hours=72");
+                let (user, lasts) = ("watttime-user".to_owned(), Seconds(25 * 60));
+                let login = Login { url: format!("{base}/login"), user, lasts };
+                Request { login: Some(login), ..request(url, Place::Bearer, Kind::Json) }
             }
             Self::Eia => {
                 let base = base("https://api.eia.gov");

@@ -1,7 +1,8 @@
 //! Which provider, and what was asked of it.
 
 use super::{
-    ReadError, carbon_aware, eia, electricity_maps, entsoe, kpx, open_meteo, pointers, prometheus, uk, watttime,
+    ReadError, carbon_aware, eia, electricity_maps, energy_charts, entsoe, kpx, open_meteo, pointers, prometheus, uk,
+    watttime,
 };
 use crate::core::signal::{Answer, Basis};
 
@@ -10,6 +11,8 @@ use crate::core::signal::{Answer, Basis};
 pub enum Source {
     /// Electricity Maps, API v3.
     ElectricityMaps,
+    /// Energy-Charts of Fraunhofer ISE.
+    EnergyCharts,
     /// The Carbon Intensity API of Great Britain.
     Uk,
     /// ENTSO-E's Transparency Platform.
@@ -38,6 +41,7 @@ impl Source {
     pub fn read(&self, bytes: &[u8]) -> Result<Answer, ReadError> {
         match self {
             Self::ElectricityMaps => electricity_maps::read(bytes),
+            Self::EnergyCharts => energy_charts::read(bytes),
             Self::Uk => uk::read(bytes),
             Self::Entsoe(asked) => entsoe::read(bytes, asked),
             Self::Kpx(service) => kpx::read(bytes, *service),

@@ -119,10 +119,12 @@ fn grid_signals(cases: &mut Cases) {
     for good in [
         json!({"kind": "ElectricityMaps", "token": "electricity-maps", "query": "forecast", "everySeconds": 900}),
         json!({"kind": "UKCarbonIntensity"}),
+        json!({"kind": "EnergyCharts", "zone": "DE-LU"}),
         json!({"kind": "EntsoE", "zone": "10Y1001A1001A82H", "token": "entsoe"}),
         json!({"kind": "KPX", "token": "kpx", "query": "PwrAmountByGen"}),
         json!({"kind": "EIA", "zone": "CISO", "token": "eia"}),
         json!({"kind": "CarbonAwareSDK", "url": url}),
+        json!({"kind": "WattTime", "zone": "CAISO_NORTH", "user": "wt-user", "token": "wt-password"}),
         json!({"kind": "Prometheus", "url": url, "query": "grid_carbon", "unit": "g/kWh"}),
         json!({"kind": "JSON", "url": "https://grid.example.org/x?zone=KR", "json": places, "unit": "lb/MWh"}),
     ] {
@@ -154,6 +156,9 @@ fn grid_signals(cases: &mut Cases) {
         (server(json!({"kind": "KPX", "query": "all"})), "sumperfuel5m or PwrAmountByGen"),
         (of_uk(json!({"query": "x"})), "query is for kind: Prometheus"),
         (server(json!({"kind": "EntsoE"})), "zone of EntsoE is an EIC"),
+        (server(json!({"kind": "WattTime", "token": "wt-password"})), "user is for kind: WattTime, which needs it"),
+        (server(json!({"kind": "WattTime", "user": "wt-user"})), "token is needed: the file with WattTime's password"),
+        (of_uk(json!({"user": "me"})), "user is for kind: WattTime"),
         (generated(json!({"kind": "OpenMeteo"})), "roof is for kind: OpenMeteo, which needs it"),
         (of_uk(json!({"roof": roof})), "roof is for kind: OpenMeteo"),
         (server(sun), "OpenMeteo is for what: Generation"),

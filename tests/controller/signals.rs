@@ -104,7 +104,13 @@ fn a_server_that_dies_goes_down_the_ladder_and_stops_nothing() {
     root["spec"]["signals"] = json!({"carbon": "grid"});
     root["metadata"].as_object_mut().unwrap().remove("managedFields");
     testbed.apply(&root).unwrap();
-    let controller = Controller::start(&testbed, "leaderElection: false");
+    // what nobody of ours wrote lies where its memory should be
+    let folder = testbed.folder().join("plans");
+    std::fs::create_dir(&folder).unwrap();
+    let memory = folder.join("signal-grid.json");
+    std::fs::write(&memory, "{\"version\": 1").unwrap();
+    let config = format!("leaderElection: false\nplanDirectory: {}", folder.display());
+    let controller = Controller::start(&testbed, &config);
 
     wait("it is live", 60, || is_on(&testbed, "Live"));
     let live = signal(&testbed);
@@ -114,6 +120,15 @@ fn a_server_that_dies_goes_down_the_ladder_and_stops_nothing() {
     assert_eq!(live["status"]["refused"][0]["first"], "`NaN` is not a number");
     assert!(metric(&controller, "heliotrope_signal_refused_values_total", "NotANumber").unwrap() >= 1.0);
     assert_eq!(metric(&controller, "heliotrope_signal_rung", "grid"), Some(0.0));
+
+    let forecast = &live["status"]["forecast"];
+    assert_eq!((&forecast["unit"], forecast["planned"].as_array().map(Vec::len)), (&json!("g/kWh"), Some(48)));
+    let written = || serde_json::from_slice::<Value>(&std::fs::read(&memory).unwrap()).ok();
+    wait("its memory is written over what was there", 60, || {
+        written().is_some_and(|written| {
+            written["signal"]["zone"] == "KR" && written["memory"]["hours"][0].as_i64().is_some()
+        })
+    });
 
     // another zone is forged: nothing of it is used, and what was known still holds
     server.grid("FR", &[(-60, 6000, "1")]);

@@ -56,7 +56,7 @@ fn fetcher(tokens: &Path) -> Fetcher {
 }
 
 fn plain(url: &str) -> Request {
-    Request { url: format!("{url}/x?zone=KR"), token: None, place: Place::Bearer, kind: Kind::Json }
+    Request { url: format!("{url}/x?zone=KR"), token: None, place: Place::Bearer, kind: Kind::Json, login: None }
 }
 
 /// What is said of a server that answers like that.
@@ -270,10 +270,16 @@ fn each_provider_is_asked_as_its_documentation_has_it() {
             "http://prometheus.monitoring:9090/api/v1/query_range?query=sum%28x%7Ba%3D%22b%22%7D%29&start=1792800600&end=1793059800&step=300",
         ),
         (
+            Source::EnergyCharts,
+            "DE-LU",
+            None,
+            "https://api.energy-charts.info/v2/price?bzn=DE-LU&start=2026-10-24&end=2026-10-27",
+        ),
+        (
             Source::WattTime,
             "CAISO_NORTH",
             None,
-            "https://api.watttime.org/v3/forecast?region=CAISO_NORTH&signal_type=co2_moer",
+            "https://api.watttime.org/v3/forecast?region=CAISO_NORTH&signal_type=co2_moer&horizon_hours=72",
         ),
         (
             Source::Eia,
@@ -291,4 +297,72 @@ fn each_provider_is_asked_as_its_documentation_has_it() {
         let about = About { zone, what: What::CarbonIntensity, now: now(), url: None, words };
         assert_eq!(source.request(&about, None).url, expected);
     }
+}
+
+/// A server that answers each question in turn, and gives back what it heard.
+async fn in_turn(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        let mut heard = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = vec![0; 8192];
+            let length = stream.read(&mut question).await.unwrap();
+            heard.push(String::from_utf8_lossy(&question[..length]).into_owned());
+            stream.write_all(&answer).await.unwrap();
+        }
+        heard
+    });
+    (url, task)
+}
+
+#[tokio::test]
+async fn a_login_is_made_once_in_a_while_and_again_where_it_is_refused_and_nobody_hears_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("wt-user"), "grid\n").unwrap();
+    std::fs::write(folder.path().join("wt-password"), "open-sesame").unwrap();
+    let json = |body: &str| answer("200 OK\r\nContent-Type: application/json", body);
+    let refused = || answer("401 Unauthorized\r\nContent-Type: application/json", r#"{"no":"session-number-2"}"#);
+    let (url, task) = in_turn(vec![
+        json(r#"{"token":"session-number-1"}"#),
+        json("{}"),
+        json("{}"),
+        json(r#"{"token":"session-number-2"}"#),
+        refused(),
+        json(r#"{"token":"session-number-3"}"#),
+        json("{}"),
+        answer("403 Forbidden\r\nContent-Type: application/json", r#"{"you said":"Z3JpZDpvcGVuLXNlc2FtZTI="}"#),
+        json(r#"{"token":"two words"}"#),
+    ])
+    .await;
+    let about = About { zone: "CAISO_NORTH", what: What::CarbonIntensity, now: now(), url: Some(&url), words: None };
+    let mut request = Source::WattTime.request(&about, Some("wt-password".to_owned()));
+    request.login.as_mut().unwrap().user = "wt-user".to_owned();
+    let fetcher = fetcher(folder.path());
+    assert_eq!(fetcher.ask(&request, now()).await.unwrap(), b"{}");
+    assert_eq!(fetcher.ask(&request, now() + Seconds(1499)).await.unwrap(), b"{}");
+    // half an hour on it is another one; and it is refused
+    let later = now() + Seconds(1800);
+    let error = fetcher.ask(&request, later).await.unwrap_err();
+    assert!(error.name() == "Status" && !error.to_string().contains("session-number"), "{error}");
+    assert_eq!(fetcher.ask(&request, later).await.unwrap(), b"{}");
+    // another password is another login: refused, and then a strange one
+    std::fs::write(folder.path().join("wt-password"), "open-sesame2").unwrap();
+    let error = fetcher.ask(&request, later).await.unwrap_err();
+    assert!(error.name() == "Status" && !error.to_string().contains("Z3JpZ"), "{error}");
+    let error = fetcher.ask(&request, later).await.unwrap_err();
+    assert!(error.name() == "Token" && !error.to_string().contains("words"), "{error}");
+    let heard = task.await.unwrap();
+    let with = |i: usize, line: &str, header: &str| {
+        assert!(heard[i].starts_with(line) && heard[i].contains(header), "{i}: {}", heard[i]);
+    };
+    for (i, session) in [(1, "1"), (2, "1"), (4, "2"), (6, "3")] {
+        with(i, "GET /v3/forecast?region=CAISO_NORTH", &format!("authorization: Bearer session-number-{session}\r\n"));
+    }
+    for i in [0, 3, 5] {
+        with(i, "GET /login HTTP", "authorization: Basic Z3JpZDpvcGVuLXNlc2FtZQ==\r\n");
+    }
+    assert!(heard.iter().all(|heard| !heard.contains("sesame")));
+    assert!(!format!("{fetcher:?}").contains("session-number"));
 }

@@ -1,7 +1,9 @@
 //! The ladder: from live to nothing, rung by rung, and never greener for not being known.
 
+use crate::common;
 use heliotrope::core::signal::{Memory, Remembered, Rules, Rung, Safe, Series, Standing};
 use heliotrope::core::steps::Steps;
+use heliotrope::signals::{Format, read};
 use heliotrope::units::{Moment, Seconds};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -189,6 +191,17 @@ fn what_only_looks_back_is_followed_by_guesses() {
 }
 
 #[test]
+fn a_provider_that_knows_less_than_is_remembered_is_followed_by_guesses_too() {
+    let (mut memory, n) = looked_back(4 * 24, windy);
+    // the next one in line, which is two hours late
+    memory.take(series(n - 5, &[windy(n - 5), windy(n - 4), windy(n - 3)]), hour(n), hour(n) + Seconds(300));
+    let standing = memory.stand(Rules { max_age: Seconds(6 * HOUR), ..RULES }, hour(n) + Seconds(300));
+    assert_eq!(standing.rung, Rung::LastKnown);
+    assert!(standing.why.contains("guessed from 96 hours by Persistence"), "{}", standing.why);
+    assert!(at(&standing, n + 12) + 50_000 < at(&standing, n + 24), "{:?}", standing.ahead);
+}
+
+#[test]
 fn guesses_that_are_planned_on_are_too_green_in_one_hour_of_five() {
     let (mut memory, n) = looked_back(6 * WEEK, windy);
     let (mut below, mut all) = (0, 0);
@@ -331,6 +344,46 @@ proptest! {
                 Rung::Static => prop_assert!(steps.at(hour(now)) >= 436_000),
                 _ => {}
             }
+        }
+    }
+}
+
+/// The figures of decision 13: what was planned on, and what came, over a year of three grids that are told when each hour is over.
+#[test]
+#[ignore = "a minute: cargo test --test signals -- --ignored --nocapture"]
+fn a_year_of_what_only_looks_back_is_too_green_in_one_hour_of_five_and_nearer_than_the_highest_of_a_day() {
+    let Some(shared) = common::shared() else { return };
+    let files = std::fs::read_dir(shared.join("carbon")).unwrap().map(|file| file.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.to_string_lossy().contains("2023")).collect();
+    for zone in ["DE-LU", "US-CAL-CISO", "KR"] {
+        let file = files.iter().find(|path| path.to_string_lossy().contains(zone)).unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
+        let all = read(&text, zone, Format::ElectricityMapsCsv, None).unwrap();
+        let (first, end) = (all.from.0 / HOUR, all.until.0 / HOUR);
+        let came = |n: i64| all.steps.at(hour(n));
+        let mut memory = Memory::default();
+        // by lead: hours, those that were too green, errors; and the errors of the highest of a day
+        let mut sums = [(1, [0; 4]), (6, [0; 4]), (24, [0; 4]), (48, [0; 4])];
+        for n in first..end - 48 {
+            memory.take(series(n, &[came(n)]), hour(n + 1), hour(n + 1) + Seconds(300));
+            // four weeks to begin with
+            if n < first + 4 * WEEK {
+                continue;
+            }
+            let steps = memory.stand(RULES, hour(n + 1) + Seconds(300)).steps.unwrap();
+            let day = (n - 23..=n).map(came).max().unwrap();
+            for (lead, sums) in &mut sums {
+                let (came, planned) = (came(n + *lead), steps.at(hour(n + *lead)));
+                let more = [1, i64::from(planned < came), (planned - came).abs(), (day - came).abs()];
+                sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+            }
+        }
+        for (lead, [hours, green, error, of_day]) in sums {
+            let (percent, error, of_day) = (100 * green / hours, error / hours / 1000, of_day / hours / 1000);
+            println!(
+                "{zone}, {lead} h: too green in {percent} %, off by {error} g/kWh; the highest of a day by {of_day}"
+            );
+            assert!((17..=24).contains(&percent) && error < of_day);
         }
     }
 }

@@ -506,6 +506,7 @@ fn readers() -> Vec<Source> {
     let entsoe = ["A44", "A65", "A69", "A75"].map(germany);
     let rest = [
         Source::ElectricityMaps,
+        Source::EnergyCharts,
         Source::Uk,
         finland(),
         Source::OpenMeteo(roof()),
@@ -518,10 +519,37 @@ fn readers() -> Vec<Source> {
     kpx.into_iter().chain(entsoe).chain(rest).collect()
 }
 
+/// Both forms of its API, as it documents them.
+const CHARTS: [&str; 2] = [
+    r#"{"series":[{"id":"day_ahead","name":"Day ahead"}],"unit":"EUR / MWh","resolution":"PT15M","data":[{"timestamp":1792886400,"values":{"day_ahead":46.1}},{"timestamp":1792887300,"values":{"day_ahead":-3.25}},{"timestamp":"2026-10-25T00:30:00Z","values":{"day_ahead":null}}]}"#,
+    r#"{"license_info":"CC BY 4.0","unix_seconds":[1792886400,1792890000,1792893600],"price":[46.1,-3.25,null],"unit":"EUR / MWh","deprecated":true}"#,
+];
+
+#[test]
+fn energy_charts_as_documented() {
+    for (text, step) in CHARTS.into_iter().zip([900, 3600]) {
+        let answer = Source::EnergyCharts.read(text.as_bytes()).unwrap();
+        assert_eq!((answer.what, answer.unit.currency, answer.empty), (What::Price, Some(Currency::EUR), 1));
+        let start = at("2026-10-25T00:00:00Z");
+        let rows = [(start.to_string(), step, 46_100_000), ((start + Seconds(step)).to_string(), step, -3_250_000)];
+        assert_eq!(values(&answer, "DE-LU", "2026-10-25T00:00:00Z"), rows);
+    }
+    for (text, said) in [
+        (r#"{"detail":"bzn is not known"}"#, "the provider says: bzn is not known"),
+        (r#"{"unit":"%","data":[]}"#, "`unit` is `%`, and not a price such as EUR / MWh"),
+        (r#"{"unit":"EUR/MWh","data":[],"series":[]}"#, "`series` is `[..]`, and not a list of one series"),
+        (r#"{"unit":"EUR/MWh","data":[],"series":[{"id":1}]}"#, "the answer has no values"),
+        (r#"{"unit":"EUR/MWh","unix_seconds":[1],"price":[]}"#, "`price` is `0 of 1`, and not as many as unix_seconds"),
+    ] {
+        assert_eq!(Source::EnergyCharts.read(text.as_bytes()).unwrap_err().to_string(), said, "{text}");
+    }
+}
+
 /// Everything that was recorded, and documents that were built.
 fn corpus() -> Vec<Vec<u8>> {
     let head = "<in_Domain.mRID>10Y1001A1001A82H</in_Domain.mRID><currency_Unit.name>EUR</currency_Unit.name><price_Measure_Unit.name>MWH</price_Measure_Unit.name>";
     let mut all = vec![document("A44", &series(head, "A03", "PT60M", "price.amount", &[(1, "46.1")])).into_bytes()];
+    all.extend(CHARTS.map(|text| text.as_bytes().to_vec()));
     if let Some(shared) = common::shared() {
         let files = std::fs::read_dir(shared.join("signal-samples")).unwrap();
         all.extend(files.map(|file| std::fs::read(file.unwrap().path()).unwrap()));
@@ -540,6 +568,17 @@ fn survives(bytes: &[u8]) {
             };
             let sifted = judged(&answer, &zone, "2026-10-25T00:00:00Z");
             assert!(sifted.readings.len() + sifted.refused.total() >= answer.rows.len());
+            // what is used can be meant, whatever arrived
+            assert!(sifted.readings.windows(2).all(|pair| pair[0].end <= pair[1].start));
+            for reading in &sifted.readings {
+                let most = match reading.what {
+                    What::CarbonIntensity => 0..=5_000_000,
+                    What::Price => -25_000_000_000_000..=25_000_000_000_000,
+                    What::Generation | What::Load => 0..=20_000_000_000_000,
+                };
+                assert!(most.contains(&reading.value) && reading.start < reading.end, "{reading:?}");
+                assert!((946_684_800..4_260_211_200).contains(&reading.start.0), "{reading:?}");
+            }
         }
     }
     let _ = token(bytes);

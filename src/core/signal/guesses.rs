@@ -98,11 +98,13 @@ impl Guesses {
         Some(self.told.as_ref()?.all.first()?.next().0.div_euclid(Seconds::HOUR.0))
     }
 
-    /// What is guessed, hour by hour from the given one on; empty where it lies before what was told, or nothing is guessed of it.
-    pub(super) fn from(&self, hour: i64) -> &[Guess] {
-        let skipped = self.next_hour().and_then(|next| usize::try_from(hour - next).ok());
+    /// What is guessed, hour by hour from the given one on, or from the first that was not told where that is later; and that hour.
+    pub(super) fn from(&self, hour: i64) -> (i64, &[Guess]) {
+        let next = self.next_hour().unwrap_or(hour);
+        let first = hour.max(next);
         let ahead = self.told.as_ref().map_or(&[][..], |told| &told.ahead);
-        skipped.and_then(|skipped| ahead.get(skipped..)).unwrap_or(&[])
+        let skipped = usize::try_from(first - next).ok();
+        (first, skipped.and_then(|skipped| ahead.get(skipped..)).unwrap_or(&[]))
     }
 
     /// How many hours it is made from.

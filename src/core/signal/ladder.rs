@@ -208,6 +208,12 @@ impl Memory {
         self.guesses.follow(&self.hours);
     }
 
+    /// When a provider was last heard with something new.
+    #[must_use]
+    pub fn heard(&self) -> Option<Moment> {
+        self.last.as_ref().map(|last| last.heard)
+    }
+
     /// The last whole hour that is remembered, counted from 1970.
     #[must_use]
     pub fn last_hour(&self) -> Option<i64> {
@@ -296,8 +302,7 @@ impl Memory {
         let remembered = self.hours.range(first..).map(|(_, value)| *value);
         let known = safe.of_all(said.chain(remembered)).unwrap_or(0);
         let mut steps = series.steps.clone();
-        let hour = series.until.0.div_euclid(3600);
-        let guesses = self.guesses.from(hour);
+        let (hour, guesses) = self.guesses.from(series.until.0.div_euclid(3600));
         // what is of now is a figure, and the middle guess of what follows the best there is; without one, four of five stay within it
         let planned = |guess: &Guess| match safe {
             _ if is_live => guess.middle,
@@ -332,11 +337,11 @@ impl Memory {
     fn hours_ahead(&self, steps: &Steps<i64>, now: Moment) -> Vec<Hour> {
         let this = now.0.div_euclid(3600);
         let until = self.last.as_ref().map_or(0, |last| last.series.until.0);
-        let guesses = self.guesses.from(until.div_euclid(3600));
+        let (first, guesses) = self.guesses.from(until.div_euclid(3600));
         let hour = |hour: i64| {
             let from = Moment(hour * 3600);
             let planned = steps.mean(from, from + Seconds::HOUR);
-            let place = usize::try_from(hour - until.div_euclid(3600)).ok();
+            let place = usize::try_from(hour - first).ok();
             let guess = place.and_then(|place| guesses.get(place)).filter(|_| from.0 >= until);
             let (low, high) = guess.map_or((planned, planned), |guess| (guess.low, guess.high));
             Hour { low: low.min(planned), planned, high: high.max(planned) }
