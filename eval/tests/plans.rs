@@ -110,7 +110,7 @@ fn site(seed: u64, count: u64) -> Problem {
 
 /// The same site under a roof that makes something by day.
 fn site_under_a_roof(seed: u64, count: u64) -> Problem {
-    let mut problem = if seed % 2 == 0 { site(seed, count) } else { site_with_points(seed, count) };
+    let mut problem = if seed.is_multiple_of(2) { site(seed, count) } else { site_with_points(seed, count) };
     let made = (0..48).map(|hour: i64| {
         let most = (5 - (hour % 24 - 12).abs()).max(0) * 700;
         let clouds = i64::try_from(random(seed, 9000 + hour.unsigned_abs()) % 1000).unwrap();
