@@ -176,7 +176,8 @@ mod tests {
             .collect();
         serde_json::from_value(json!({
             "apiVersion": "heliotrope.dev/v1alpha1", "kind": "AcceleratorProfile", "metadata": {"name": "a100"},
-            "spec": {"deviceModel": "A100", "idleWatts": 50, "minWatts": 150, "maxWatts": 400, "overshootPermille": 50, "points": points},
+            "spec": {"deviceModel": "A100", "idleWatts": 50, "minWatts": 150, "maxWatts": 400, "overshootPermille": 50, "source": "this test",
+                "points": points},
         }))
         .unwrap()
     }
