@@ -42,7 +42,7 @@ pub use power_allotment::{
 };
 pub use power_domain::{
     Baseline, CapSchedule, CapWindow, Day, ExceptionAction, Grant, Ledger, Mode, NodeClass, NodeSelector, Observed,
-    PowerDomain, PowerDomainSpec, PowerDomainStatus, SignalRefs,
+    PowerDomain, PowerDomainSpec, PowerDomainStatus, SignalRefs, Slowed,
 };
 
 use schemars::{Schema, SchemaGenerator, json_schema};

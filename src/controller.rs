@@ -21,6 +21,7 @@ pub mod leases;
 pub mod observed;
 pub mod orders;
 pub mod plans;
+pub mod points;
 pub mod profiles;
 pub mod read;
 pub mod remarks;

@@ -84,6 +84,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     ("src/controller/curtail.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/orders.rs", SHELL, "what the controller decides with is values in, values out"),
+    ("src/controller/points.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/profiles.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/declared.rs", SHELL, "what the controller decides with is values in, values out"),
     ("src/controller/leased.rs", SHELL, "what the controller decides with is values in, values out"),

@@ -110,6 +110,32 @@ fn what_waits_for_supply_is_told_what_that_saves() {
 }
 
 #[test]
+fn what_is_made_on_the_site_costs_nothing_and_only_what_others_leave() {
+    // a roof of 1 kW for four hours: the first has 700 W of it from the beginning, and leaves 300
+    let mut problem = problem(vec![work("a", 700, 1, Some(12)), work("b", 700, 1, Some(12))]);
+    problem.pools[0].domain = problem.tree.find("site").unwrap();
+    problem.supplies[0].own = Some(Steps::new(1000, [(Moment(4 * HOUR), 0)]));
+    let plan = RunNow.plan(&problem);
+    for (id, other) in [("a", "b"), ("b", "a")] {
+        let why = explain(&problem, &plan, id).unwrap();
+        let planned = why.planned.unwrap();
+        assert_eq!(plan.entry(other).unwrap().runs[0].start, Moment(0), "both at once");
+        assert_eq!((planned.energy.as_kwh(), planned.own.as_kwh()), (1.4, 0.6));
+        assert_eq!((planned.carbon.unwrap().as_kg(), planned.money), (0.32, Money(32_000)), "0.8 kWh are bought");
+    }
+    // alone it has all of it, and only so long as it is made
+    problem.workloads.truncate(1);
+    problem.workloads[0].remaining = Seconds(5 * HOUR);
+    let plan = RunNow.plan(&problem);
+    let cost = explain(&problem, &plan, "a").unwrap().planned.unwrap();
+    assert_eq!((cost.own.as_kwh(), cost.money), (2.8, Money(7_000)));
+    // where one is paid for drawing, the roof is left out
+    problem.supplies[0].price = Steps::constant(-10_000_000);
+    let paid = explain(&problem, &plan, "a").unwrap().planned.unwrap();
+    assert_eq!((paid.own.as_kwh(), paid.money), (0.0, Money(-35_000)));
+}
+
+#[test]
 fn what_is_scarce_has_a_price_in_the_plan_and_in_the_reason() {
     // two of these fit into the clean hours before their deadline one after the other, three do not
     let problem = problem(vec![work("a", 700, 1, Some(8)), work("b", 700, 1, Some(8)), work("c", 700, 1, Some(8))]);

@@ -6,12 +6,14 @@
 mod objects;
 
 use heliotrope::controller::config::Config;
+use heliotrope::controller::leased::{DomainLeases, Leases};
+use heliotrope::controller::points;
 use heliotrope::controller::site::Site;
 use heliotrope::controller::snapshot::Snapshot;
 use heliotrope::controller::status;
 use heliotrope::controller::world::{State, World, world};
-use heliotrope::core::admit::cycle;
-use heliotrope::core::plan::{Heliotrope, Load, Suspension};
+use heliotrope::core::admit::{Action, cycle};
+use heliotrope::core::plan::{Heliotrope, Load, Pace, PoolChoice, Suspension};
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Seconds, Watts};
 use objects::{DEVICE, H100, NEW_YEAR, domain, grant, job, node, of, pod, runs, snapshot};
@@ -341,4 +343,136 @@ fn work_that_may_wait_is_drawn_to_the_hours_of_sun() {
         job["metadata"]["annotations"] = json!({"heliotrope.dev/expected-duration": "2h"});
     })];
     assert_eq!(start(&urgent), 0);
+}
+
+/// A Job on eight H100 of known curve, under leases: two hours of work, and so much time beyond them.
+fn with_curve(name: &str, change: impl FnOnce(&mut Value), flexibility: &str, delay: i64) -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.jobs.push(job(name, change));
+    let spec = json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": name}, "maxDelaySeconds": delay,
+        "expectedDurationSeconds": 7200, "class": "Pretraining", "flexibility": flexibility,
+        "checkpoint": {"intervalSeconds": 300, "costSeconds": 30}});
+    snapshot.workloads.push(of(json!({"metadata": {"name": name, "namespace": "team"}, "spec": spec})));
+    let point = |limit: i64, work: i64| json!({"limitWatts": limit, "drawWatts": limit, "throughputPermille": work});
+    let points = json!([point(300, 500), point(400, 700), point(500, 850), point(600, 940), point(700, 1000)]);
+    snapshot.profiles.push(of(json!({"metadata": {"name": "h100"}, "spec": {"deviceModel": H100, "points": points,
+        "minWatts": 200, "maxWatts": 700, "idleWatts": 100, "source": "this test"}})));
+    let leased = ["site", "a", "b"].map(|name| (name.to_owned(), DomainLeases::default()));
+    let working = ["a-0", "b-0"].map(str::to_owned).into();
+    snapshot.leases = Some(Leases { domains: leased.into(), working });
+    snapshot
+}
+
+/// Paces in thousandths and watts of the choices in one pool.
+fn in_pool(choices: &[PoolChoice], pool: usize) -> Vec<(u32, i64)> {
+    let here = choices.iter().filter(|choice| choice.pool.0 == pool);
+    here.map(|choice| (choice.pace.per_million() / 1000, choice.load.watts.0)).collect()
+}
+
+#[test]
+fn work_of_known_curve_has_the_points_that_it_tolerates_where_leases_hold_them() {
+    let points = |snapshot: &Snapshot| in_pool(&made(snapshot).problem.workloads[0].choices, 0);
+    let full = (1000, 8 * 600);
+    let medium = with_curve("j", |_| {}, "Medium", 9000);
+    assert_eq!(points(&medium), [full, (940, 8 * 500), (850, 8 * 400), (751, 8 * 334)]);
+    assert_eq!(points(&with_curve("j", |_| {}, "Low", 9000)), [full, (940, 8 * 500), (900, 8 * 456)]);
+    assert_eq!(
+        points(&with_curve("j", |_| {}, "None", 9000)),
+        [full],
+        "who tolerates nothing is never slowed for supply"
+    );
+    let change = |change: fn(&mut Snapshot)| {
+        let mut snapshot = medium.clone();
+        change(&mut snapshot);
+        points(&snapshot).len()
+    };
+    assert_eq!(change(|snapshot| snapshot.leases = None), 1, "nothing holds a limit");
+    assert_eq!(change(|snapshot| snapshot.profiles.clear()), 1, "nothing is known of it");
+    assert_eq!(change(|snapshot| snapshot.workloads[0].spec.max_delay_seconds = None), 1, "it may not be late");
+    let silent = |snapshot: &mut Snapshot| {
+        let leases = snapshot.leases.as_mut().unwrap().domains.get_mut("a").unwrap();
+        leases.silent.push("a-0".to_owned());
+    };
+    assert_eq!(change(silent), 1, "a node that is not heard follows nothing");
+}
+
+#[test]
+fn who_has_time_is_slowed_by_the_plan_and_its_grant_says_so() {
+    let run = |snapshot: &mut Snapshot| {
+        snapshot.pods.push(pod(Some("uid-j"), Some("a-0")));
+        grant(snapshot, "uid-j", "a", 8 * 600);
+    };
+    let mut snapshot = with_curve("j", runs, "Medium", 5400);
+    snapshot.carbon.insert("grid".to_owned(), Steps::constant(400_000));
+    snapshot.domains[0].spec.signals = Some(of(json!({"carbon": "grid"})));
+    run(&mut snapshot);
+    let world = made(&snapshot);
+    let decided = cycle(&world.problem, &Heliotrope, Seconds(45));
+    let [Action::ChangePace { pace, load, .. }] = &decided.actions[..] else { panic!("{:?}", decided.actions) };
+    assert!(pace.per_million() >= 750_000 && *pace < Pace::FULL, "{pace:?}");
+    let moved = points::moved(&world.items[0], &snapshot, &world.site, *pace, *load).unwrap();
+    let limit = moved.slowed.as_ref().unwrap().limit_watts.unwrap();
+    assert_eq!(moved.watts, 8 * (limit - 100), "what it may draw at that limit");
+    assert!(moved.watts < 8 * 600);
+
+    // ten minutes later: it is charged with that, goes on so, and knows what it has lost
+    snapshot.domains[0].status = Some(of(json!({"ledger": {"sequence": 2, "grants": [moved]}})));
+    snapshot.now = NEW_YEAR + Seconds(600);
+    let later = world_after(&snapshot, &decided);
+    let workload = &later.problem.workloads[0];
+    assert_eq!(workload.running.unwrap().pace, *pace);
+    assert_eq!(workload.running_load().unwrap().1.watts, load.watts);
+    let lost = later.items[0].lost;
+    assert_eq!(lost.0, 600 - 600 * i64::from(pace.per_million()) / 1_000_000);
+    assert_eq!(workload.remaining, Seconds(7200 - 1800 - 600) + lost, "started half an hour before");
+    let again = cycle(&later.problem, &Heliotrope, Seconds(45));
+    assert_eq!(again.actions, [], "what holds is not decided anew");
+    let status = status::workload(&later, &later.items[0], again.verdicts.first(), snapshot.now);
+    assert_eq!(status.limit_watts, Some(limit));
+    let said = status.message.unwrap();
+    assert!(
+        said.starts_with(&format!("slowed to {} a GPU until 01-01 ", Watts(limit))) && said.contains("saves "),
+        "{said}"
+    );
+    assert!(status.watts_granted.unwrap() < 8 * 600 + 3000);
+
+    // no limits are held any more: it counts in full
+    snapshot.leases = None;
+    let bare = made(&snapshot);
+    assert_eq!(bare.problem.workloads[0].running_load().unwrap().1.watts, Watts(8 * 600));
+}
+
+#[test]
+fn a_start_may_be_slow_from_the_beginning_and_who_hurries_goes_back_to_full() {
+    let mut snapshot = with_curve("j", |_| {}, "Medium", 5400);
+    snapshot.carbon.insert("grid".to_owned(), Steps::constant(400_000));
+    snapshot.domains[0].spec.signals = Some(of(json!({"carbon": "grid"})));
+    let world = made(&snapshot);
+    let decided = cycle(&world.problem, &Heliotrope, Seconds(45));
+    let [Action::Start { pool, pace, load, .. }] = &decided.actions[..] else { panic!("{:?}", decided.actions) };
+    let slowed = points::start(&world.items[0], &snapshot, &world.site, pool.0, *pace).unwrap();
+    assert_eq!(load.watts.0, 8 * (slowed.limit_watts.unwrap() - 100));
+    assert_eq!(points::start(&world.items[0], &snapshot, &world.site, pool.0, Pace::FULL), None);
+
+    // it was slowed, and its deadline is brought forward
+    let mut snapshot = with_curve("j", runs, "Medium", 1800);
+    snapshot.pods.push(pod(Some("uid-j"), Some("a-0")));
+    grant(&mut snapshot, "uid-j", "a", 8 * 334);
+    let slow = json!({"limitWatts": 434, "since": "2025-12-31T23:30:00Z", "lostSeconds": 0});
+    let ledger = &mut snapshot.domains[0].status.as_mut().unwrap().ledger.as_mut().unwrap().grants[0];
+    ledger.slowed = Some(of(slow));
+    let world = made(&snapshot);
+    assert!(world.items[0].lost > Seconds(440), "{}", world.items[0].lost);
+    let decided = cycle(&world.problem, &Heliotrope, Seconds(45));
+    let [Action::ChangePace { pace: Pace::FULL, load, .. }] = &decided.actions[..] else {
+        panic!("{:?}", decided.actions)
+    };
+    let moved = points::moved(&world.items[0], &snapshot, &world.site, Pace::FULL, *load).unwrap();
+    let slowed = moved.slowed.unwrap();
+    assert_eq!((moved.watts, slowed.limit_watts), (8 * 600, None));
+    assert_eq!(slowed.lost_seconds, world.items[0].lost.0, "what it lost is not forgotten");
+}
+
+fn world_after(snapshot: &Snapshot, decided: &heliotrope::core::admit::Cycle) -> World {
+    world(snapshot, &Config::default(), Some(decided.plan.clone()))
 }

@@ -135,7 +135,7 @@ enum Experiment {
         #[arg(long, value_delimiter = ';', default_values_t = ["learned", "perfect"].map(str::to_owned))]
         forecasts: Vec<String>,
         /// Caps beside none, in thousandths of what running at once draws at the most.
-        #[arg(long, value_delimiter = ',', default_values_t = [1500_i64, 1000, 800])]
+        #[arg(long, value_delimiter = ',', default_values_t = [1500_i64, 1000])]
         caps_permille: Vec<i64>,
         /// The shortest run, in seconds.
         #[arg(long, default_value_t = 300)]

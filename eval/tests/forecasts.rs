@@ -176,7 +176,8 @@ fn under_a_roof_nobody_is_below_the_lp_of_all_and_who_knows_all_is_near_it() {
         assert!((roof.at_once_percent..=100.0).contains(&own) && ran.spread_share_percent.is_none(), "{own}");
     }
     let [all, yesterday, _] = &zone.runs[..] else { panic!("{} runs", zone.runs.len()) };
-    assert!(all.share_percent > 95.0 && all.share_percent > yesterday.share_percent, "{}", all.share_percent);
+    // signals are known to it, and jobs only when they come
+    assert!(all.share_percent > 90.0 && all.share_percent > yesterday.share_percent, "{}", all.share_percent);
     let text = section::e6(&found);
     assert!(text.contains("### made-up, carbon, under a roof"), "{text}");
     let row = format!(
@@ -223,8 +224,6 @@ fn a_bill_is_of_what_is_drawn_beyond_the_roof() {
     let cost = 10 * (1000 * 10 + 500 * 40 + 1500 * 10) - 3 * 1000 * 20;
     assert!((bill.cost - f64::from(cost)).abs() < 1e-6, "{}", bill.cost);
     assert!((bill.own - (500 * 50 + 2000 * 20 + 1000 * 20) as f64).abs() < 1e-6, "{}", bill.own);
-    let made = joined(&[roof(&Folder::new("rated")).file]);
-    assert!(made.is_err(), "the folder is gone");
     let folder = Folder::new("rated-for");
     let (_, made) = roof(&folder).read().unwrap();
     let night = (Moment(DAYS[1] * DAY), Moment(DAYS[1] * DAY + 3600));

@@ -255,6 +255,8 @@ pub struct LLMWorkloadStatus {
     pub watts_needed: Option<i64>,
     /// What is granted to it now, in watts, with its hosts.
     pub watts_granted: Option<i64>,
+    /// The limit that the plan holds each of its accelerators to, in watts; none where it may be at full.
+    pub limit_watts: Option<i64>,
     /// When it is planned to start.
     pub planned_start: Option<Time>,
     /// When it is planned to finish.

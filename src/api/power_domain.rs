@@ -339,4 +339,21 @@ pub struct Grant {
     pub accelerators: i32,
     /// Hosts that it may bring into use.
     pub hosts: i32,
+    /// How the plan holds it below full; none where it never did in this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowed: Option<Slowed>,
+}
+
+/// How the plan in force holds a run below full.
+#[derive(Serialize, Deserialize, KubeSchema, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Slowed {
+    /// The highest limit of each of its accelerators, in watts; none where it may be at full again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_watts: Option<i64>,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// What it had lost before by running slower, in seconds at full.
+    pub lost_seconds: i64,
 }

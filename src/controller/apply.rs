@@ -16,7 +16,7 @@
 
 use super::snapshot::{Heads, head};
 use super::world::{Item, State};
-use crate::api::{CurtailmentEvent, Grant, Ledger, PowerDomain, PowerDomainStatus, labels};
+use crate::api::{CurtailmentEvent, Grant, Ledger, PowerDomain, PowerDomainStatus, Slowed, labels};
 use crate::core::plan::Load;
 use crate::units::Moment;
 use crate::workloads::{checkpoint, job};
@@ -103,6 +103,8 @@ pub struct Start<'a> {
     pub item: &'a Item,
     /// What it is granted.
     pub load: Load,
+    /// How the plan holds it below full; none at full.
+    pub slowed: Option<Slowed>,
     /// The domain that it starts in.
     pub domain: String,
     /// The labels of that domain's nodes.
@@ -116,13 +118,15 @@ pub struct Changes<'a> {
     pub release: Vec<(Grant, Option<&'a Item>)>,
     /// Grants to what draws already.
     pub adopt: Vec<(Grant, &'a Item)>,
+    /// Grants of what goes on at another point. What holds the watts are leases, so nothing of it is waited for.
+    pub move_to: Vec<Grant>,
     /// Starts.
     pub start: Vec<Start<'a>>,
 }
 
 /// The grant of a load.
 #[must_use]
-pub fn grant(item: &Item, load: Load, domain: &str) -> Grant {
+pub fn grant(item: &Item, load: Load, domain: &str, slowed: Option<Slowed>) -> Grant {
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     Grant {
         uid: item.uid.clone(),
@@ -132,6 +136,7 @@ pub fn grant(item: &Item, load: Load, domain: &str) -> Grant {
         watts: load.watts.0,
         accelerators: count(load.accelerators),
         hosts: count(load.hosts),
+        slowed,
     }
 }
 
@@ -151,7 +156,8 @@ pub fn next_ledger(ledger: &Ledger, released: &[String], granted: Vec<Grant>) ->
 /// How it ended otherwise.
 pub async fn suspend(client: &Client, item: &Item, now: Moment) -> Result<(), CallError> {
     let (api, name) = job_api(client, item);
-    let note = item.spec().checkpoint.and_then(|checkpoint| checkpoint::note_of_done(&item.job, checkpoint, now));
+    let done = |checkpoint| checkpoint::note_of_done(&item.job, checkpoint, now, item.lost);
+    let note = item.spec().checkpoint.and_then(done);
     let annotations: BTreeMap<&str, String> = note.into_iter().map(|note| (labels::DONE, note)).collect();
     let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}, "spec": {"suspend": true}}));
     call(format!("suspend {}", item.name()), api.patch(&name, &PatchParams::default(), &patch)).await?;
@@ -220,8 +226,8 @@ pub async fn commit(
             Err(error) => told.push(error),
         }
     }
-    let granted: Vec<Grant> =
-        starts.iter().map(|(start, _)| grant(start.item, start.load, &start.domain)).chain(adopted).collect();
+    let started = starts.iter().map(|(start, _)| grant(start.item, start.load, &start.domain, start.slowed.clone()));
+    let granted: Vec<Grant> = started.chain(adopted).chain(changes.move_to).collect();
     if released.is_empty() && granted.is_empty() {
         return Ok(0);
     }

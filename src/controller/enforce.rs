@@ -1,6 +1,7 @@
 //! What of a decision is to be done, and in which order: stops first, then for each root one change of its ledger.
 
 use super::apply::{CallError, Changes, Outcome, Start, ask_for_checkpoint, commit, grant, suspend};
+use super::points;
 use super::snapshot::Cause;
 use super::snapshot::Snapshot;
 use super::turns::AT_ONCE;
@@ -36,6 +37,7 @@ impl Pace {
         changes.release.truncate(self.most);
         changes.adopt.truncate(self.most);
         changes.start.truncate(self.most);
+        changes.move_to.truncate(self.most);
     }
 }
 
@@ -145,14 +147,22 @@ fn changes<'a>(root: DomainId, snapshot: &Snapshot, world: &'a World, decided: &
     }
     for item in world.items.iter().filter(|item| item.adopted) {
         if let Some(pool) = item.pool.filter(|pool| is_below(*pool)) {
-            changes.adopt.push((grant(item, load(item, snapshot, site, pool), &domain_of(pool)), item));
+            changes.adopt.push((grant(item, load(item, snapshot, site, pool), &domain_of(pool), None), item));
         }
     }
     for action in &decided.actions {
-        let Action::Start { id, pool, load, .. } = action else { continue };
-        if let Some(item) = world.item(id).filter(|_| is_below(pool.0)) {
-            let node_labels = site.selectors[pool.0].clone();
-            changes.start.push(Start { item, load: *load, domain: domain_of(pool.0), node_labels });
+        match action {
+            Action::Start { id, pool, pace, load } => {
+                let Some(item) = world.item(id).filter(|_| is_below(pool.0)) else { continue };
+                let slowed = points::start(item, snapshot, site, pool.0, *pace);
+                let (node_labels, domain) = (site.selectors[pool.0].clone(), domain_of(pool.0));
+                changes.start.push(Start { item, load: *load, slowed, domain, node_labels });
+            }
+            Action::ChangePace { id, pace, load } => {
+                let item = world.item(id).filter(|item| item.pool.is_some_and(is_below));
+                changes.move_to.extend(item.and_then(|item| points::moved(item, snapshot, site, *pace, *load)));
+            }
+            Action::Suspend { .. } | Action::AskForCheckpoint { .. } => {}
         }
     }
     changes

@@ -7,6 +7,7 @@ mod shown;
 
 pub use shown::{DryRun, Shown, ShownChange, ShownEntry, ShownExplanation, ShownPrice, ShownRun};
 
+use super::status::slowed;
 use super::world::World;
 use crate::core::admit::Cycle;
 use crate::core::plan::checker::check;
@@ -60,11 +61,13 @@ impl Plans {
     /// What was decided in a cycle. A plan that says the same as the one before is not kept anew.
     pub fn note(&self, world: World, decided: Cycle) {
         let names = world.items.iter().map(|item| (item.uid.clone(), item.name())).collect();
-        let reasons = decided
-            .verdicts
-            .iter()
-            .map(|verdict| (verdict.id.to_string(), (verdict.reason.name().to_owned(), verdict.reason.to_string())));
-        let last = Last { reasons: reasons.collect(), problem: world.problem, plan: decided.plan, names };
+        let reasons = decided.verdicts.iter().map(|verdict| {
+            let slowed = world.item(&verdict.id).and_then(|item| slowed(item, verdict));
+            let text = slowed.unwrap_or_else(|| verdict.reason.to_string());
+            (verdict.id.to_string(), (verdict.reason.name().to_owned(), text))
+        });
+        let reasons = reasons.collect();
+        let last = Last { reasons, problem: world.problem, plan: decided.plan, names };
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         if inner.last.as_ref().is_none_or(|before| before.plan.entries != last.plan.entries) {
             let parent = inner.kept.back().map(|before| before.digest.clone());

@@ -46,6 +46,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
     let accelerators = job::pods(&item.job).saturating_mul(job::gpus_per_pod(&item.job));
     let granted = item.grant.as_ref().map(load_of).zip(item.pool);
     let granted = granted.map(|(load, pool)| world.problem.seen_in_domain(PoolId(pool), load));
+    let held = item.grant.as_ref().and_then(|grant| grant.slowed.as_ref()?.limit_watts);
     let mut status = LLMWorkloadStatus {
         observed_generation: generation,
         phase: Some(phase),
@@ -55,6 +56,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
         accelerators: i32::try_from(accelerators).ok(),
         watts_needed: verdict.map(|verdict| verdict.watts.0).or(old.watts_needed),
         watts_granted: Some(granted.map_or(0, |watts| watts.0)),
+        limit_watts: held.filter(|_| item.state == State::Running),
         planned_start: start.and_then(time),
         planned_finish: verdict.and_then(|verdict| verdict.finish).filter(|_| waits).map(to_minute).and_then(time),
         waiting_until: Some(start.map_or("-".to_owned(), clock)),
@@ -122,7 +124,10 @@ fn told(
             let phase = if goes_on { Phase::Running } else { Phase::Suspending };
             (phase, reason.name().to_owned(), format!("{would}{reason}"))
         }
-        (State::Running, _) => plain(Phase::Running, "Running", "it runs"),
+        (State::Running, _) => match verdict.and_then(|verdict| slowed(item, verdict)) {
+            Some(slowed) => plain(Phase::Running, "Running", &slowed),
+            None => plain(Phase::Running, "Running", "it runs"),
+        },
         (State::Waiting, Some(reason)) => {
             if let (Reason::NoSuchAccelerator, Some(why)) = (reason, nodes_shut(site, &item.job)) {
                 return (Phase::Pending, "NodesShut".to_owned(), format!("{would}{why}"));
@@ -138,6 +143,18 @@ fn told(
         }
         (State::Waiting, None) => plain(Phase::Pending, "Pending", "it has not been planned yet"),
     }
+}
+
+/// What is said of one that runs and is held below full by the plan: `slowed to 300 W a GPU until 14:00Z`.
+pub(super) fn slowed(item: &Item, verdict: &Verdict) -> Option<String> {
+    let slow = verdict.slowed?;
+    let limit = Watts(item.grant.as_ref()?.slowed.as_ref()?.limit_watts?);
+    let why = match slow.saves_permille {
+        0 => "so that all fit under the caps".to_owned(),
+        saves => format!("saves {}.{} % of what full would cost from now on", saves / 10, saves % 10),
+    };
+    let (pace, until) = (slow.pace.per_million() / 10_000, clock(to_minute(slow.until)));
+    Some(format!("slowed to {limit} a GPU until {until}: {why}; it does {pace} % of its full speed"))
 }
 
 /// No pool can take it now, and one could if all its nodes were open: those that are not, with why.

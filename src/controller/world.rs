@@ -4,11 +4,14 @@ use super::config::Config;
 use super::constraints::constraints;
 use super::declared::Declared;
 use super::leased::Leases;
+use super::points::{Point, held, lost, points};
 use super::site::{self, Site, SiteNode, device_load, matches};
 use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
 use crate::core::admit::throttle;
-use crate::core::plan::{Fixed, Load, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload};
+use crate::core::plan::{
+    Fixed, Load, Pace, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload,
+};
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::checkpoint;
 use crate::workloads::job::{self, End};
@@ -53,6 +56,8 @@ pub struct Item {
     pub adopted: bool,
     /// Until when its pods may draw though it is held; the past for one that has none.
     pub draws_until: Moment,
+    /// What this run has lost by being held below full, in seconds at full.
+    pub lost: Seconds,
 }
 
 impl Item {
@@ -116,6 +121,7 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
     for item in &mut items {
         let pods = by_uid.remove(item.uid.as_str()).unwrap_or_default();
         settle(item, snapshot, &site, &pods, soon);
+        item.lost = lost(item, snapshot, &site);
         fixed.extend(beyond(item, snapshot, &site, &pods, soon));
         places.promise(item, &pods);
     }
@@ -153,7 +159,7 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
     let mut pools = site.pools.clone();
     places.put_into(&mut pools);
     if let Some(leases) = &snapshot.leases {
-        held(snapshot, &site, leases, &used, &mut pools, &mut fixed);
+        throttled(snapshot, &site, leases, &used, &mut pools, &mut fixed);
     }
     let mut problem = Problem {
         now: snapshot.now,
@@ -176,7 +182,7 @@ pub fn world(snapshot: &Snapshot, config: &Config, previous: Option<Arc<PowerPla
 
 /// Where agents hold accelerators to their leases: what runs can be throttled, and an idle node may draw what its accelerators
 /// take at their lowest limits, so that much is not free.
-fn held(
+fn throttled(
     snapshot: &Snapshot,
     site: &Site,
     leases: &Leases,
@@ -222,6 +228,7 @@ fn items(snapshot: &Snapshot) -> (Vec<Item>, Vec<(LLMWorkload, String)>) {
                 pool: None,
                 adopted: false,
                 draws_until: Moment(i64::MIN),
+                lost: Seconds::ZERO,
             })
         })
         .collect();
@@ -325,14 +332,24 @@ pub(super) fn load_of(grant: &Grant) -> Load {
     Load { watts: Watts(grant.watts), accelerators: count(grant.accelerators), hosts: count(grant.hosts) }
 }
 
-/// What an item adds to a pool: by its Job's figures, and never less than was granted.
+/// What an item adds to a pool at the point that it is held to: by its Job's figures, and never less than was granted.
 pub(super) fn load(item: &Item, snapshot: &Snapshot, site: &Site, pool: usize) -> Load {
+    load_at(item, snapshot, site, pool, held(item, snapshot, site, pool))
+}
+
+/// What it adds there at a point; at full without one.
+pub(super) fn load_at(item: &Item, snapshot: &Snapshot, site: &Site, pool: usize, point: Option<Point>) -> Load {
     let (pods, each) = (job::pods(&item.job), job::gpus_per_pod(&item.job));
     let spec = item.spec();
-    let device = device_load(&snapshot.profiles, &site.models[pool], spec.class, spec.profile.as_deref());
+    let device = point.map_or_else(
+        || device_load(&snapshot.profiles, &site.models[pool], spec.class, spec.profile.as_deref()),
+        |point| point.watts,
+    );
     let accelerators = pods.saturating_mul(each);
     let own = Load { watts: device.times(accelerators), accelerators, hosts: pods };
-    match item.grant.as_ref().map(load_of) {
+    // what was granted is of the point that it is held to
+    let same = |_: &&Grant| point == held(item, snapshot, site, pool);
+    match item.grant.as_ref().filter(same).map(load_of) {
         Some(granted) if site.is_lost(pool) => granted, // on what, is not known any more
         Some(granted) => Load {
             watts: own.watts.max(granted.watts),
@@ -368,7 +385,7 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
     let remaining = match running {
         // what outlives its expected duration is taken to need half as long again as it has run, and a slot at least
         Some(running) => {
-            let ran = now - running.since;
+            let ran = now - running.since - item.lost;
             if ran < expected { expected - ran } else { Seconds((ran.0 / 2).max(config.slot().0)) }
         }
         None => expected,
@@ -381,9 +398,13 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
     let is_protected = protected(item.job.metadata.labels.as_ref())
         || protected(item.workload.as_ref().and_then(|workload| workload.metadata.labels.as_ref()));
     let choices = match running {
-        Some(running) => vec![PoolChoice::full(running.pool, load(item, snapshot, site, running.pool.0))],
+        Some(running) => points(item, snapshot, site, running.pool.0).into_iter().map(|(choice, _)| choice).collect(),
         None => choices(item, snapshot, site),
     };
+    let running = running.map(|run| Running {
+        pace: held(item, snapshot, site, run.pool.0).map_or(Pace::FULL, |point| point.pace),
+        ..run
+    });
     Workload {
         id: item.uid.as_str().into(),
         // without a class the lowest: whoever says nothing goes last, and is stopped first
@@ -421,7 +442,8 @@ fn choices(item: &Item, snapshot: &Snapshot, site: &Site) -> Vec<PoolChoice> {
     let best = all.iter().map(|pool| (site.is_enforced(*pool), site.pools[*pool].frozen.is_none())).max();
     all.into_iter()
         .filter(|pool| Some((site.is_enforced(*pool), site.pools[*pool].frozen.is_none())) == best)
-        .map(|pool| PoolChoice::full(PoolId(pool), load(item, snapshot, site, pool)))
+        .flat_map(|pool| points(item, snapshot, site, pool))
+        .map(|(choice, _)| choice)
         .collect()
 }
 

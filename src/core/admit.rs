@@ -6,5 +6,5 @@ mod throttle;
 mod victims;
 
 pub use cycle::{Action, Cycle, DomainFigures, cycle};
-pub use reason::{Reason, Verdict};
+pub use reason::{Reason, Slow, Verdict};
 pub use throttle::throttle;

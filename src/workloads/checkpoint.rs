@@ -25,9 +25,9 @@ pub fn done(job: &Job) -> Seconds {
 }
 
 /// The note of [`done`] with the run that began at `started` added, as far as it is kept. A run is added once, however often it
-/// is noted.
+/// is noted. `lost` of its time is no work: it was held below full.
 #[must_use]
-pub fn note_of_done(job: &Job, checkpoint: Checkpoint, now: Moment) -> Option<String> {
+pub fn note_of_done(job: &Job, checkpoint: Checkpoint, now: Moment, lost: Seconds) -> Option<String> {
     let (_, started) = times(job);
     let started = started?;
     let (before, last) = noted(job).unwrap_or((Seconds::ZERO, Moment(i64::MIN)));
@@ -38,7 +38,7 @@ pub fn note_of_done(job: &Job, checkpoint: Checkpoint, now: Moment) -> Option<St
         true => now.max(started),
         false => kept(job, checkpoint, started, now),
     };
-    Some(format!("{}@{}", before.0.saturating_add((up_to - started).0), started.0))
+    Some(format!("{}@{}", before.0.saturating_add((up_to - started - lost).0.max(0)), started.0))
 }
 
 fn noted(job: &Job) -> Option<(Seconds, Moment)> {
@@ -119,12 +119,14 @@ mod tests {
     fn work_behind_a_checkpoint_is_noted_once_for_each_run() {
         let checkpoint = Checkpoint { interval_seconds: 600, cost_seconds: 30, ..Checkpoint::default() };
         let note = |annotations: &[(&str, &str)], now: i64| {
-            note_of_done(&job(30, annotations), checkpoint, STARTED + Seconds(now))
+            note_of_done(&job(30, annotations), checkpoint, STARTED + Seconds(now), Seconds::ZERO)
         };
         let first = note(&[], 3599).unwrap();
         assert_eq!(first, format!("3000@{}", STARTED.0));
         assert_eq!(done(&job(30, &[(labels::DONE, &first)])), Seconds(3000));
         assert_eq!(note(&[(labels::DONE, &first)], 9999), None, "the same run again");
+        let slow = note_of_done(&job(30, &[]), checkpoint, STARTED + Seconds(3599), Seconds(300)).unwrap();
+        assert_eq!(slow, format!("2700@{}", STARTED.0), "what was lost by running slower is not done");
         let earlier = format!("3000@{}", STARTED.0 - 5000);
         assert_eq!(note(&[(labels::DONE, &earlier)], 600).unwrap(), format!("3600@{}", STARTED.0));
         assert_eq!(done(&job(30, &[(labels::DONE, "much@x")])), Seconds::ZERO);
@@ -139,10 +141,10 @@ mod tests {
         let signal = checkpoint(CheckpointAsk::Signal);
         let now = STARTED + Seconds(3599);
         assert_eq!(asking(&job(40, &[]), signal, STARTED, now), Asking::AtTheEnd);
-        assert_eq!(note_of_done(&job(40, &[]), signal, now).unwrap(), format!("3599@{}", STARTED.0));
+        assert_eq!(note_of_done(&job(40, &[]), signal, now, Seconds::ZERO).unwrap(), format!("3599@{}", STARTED.0));
         assert_eq!(asking(&job(39, &[]), signal, STARTED, now), Asking::No);
         assert_eq!(short_grace(&job(39, &[]), signal), Some(Seconds(39)));
-        assert_eq!(note_of_done(&job(39, &[]), signal, now).unwrap(), format!("3000@{}", STARTED.0));
+        assert_eq!(note_of_done(&job(39, &[]), signal, now, Seconds::ZERO).unwrap(), format!("3000@{}", STARTED.0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Several workloads on one node: each has limits of its own, and the node holds its lease whatever they are.
 
-use crate::objects::{job, of, runs};
+use crate::objects::{grant, job, of, runs};
 use crate::world::{Chance, HOST, World};
 use heliotrope::agent::divide::{Device, Want, scaled, whole};
 use heliotrope::api::{AcceleratorPower, AcceleratorShare, ChildKey, Knob};
@@ -183,4 +183,34 @@ fn a_gang_on_several_nodes_has_one_limit() {
         assert!((here[0] - there[0]).abs() <= 4, "{cap}: {here:?} {there:?}\n{}", world.tell());
         world.run(60, &mut chance);
     }
+}
+
+/// What a plan slows has no more than its point, whatever is left over; what was promised to it comes before.
+#[test]
+fn a_plan_holds_a_node_below_full_and_not_below_its_promise() {
+    let mut chance = Chance::new(25);
+    let mut world = World::new(0);
+    for at in 1..4 {
+        world.work(at);
+    }
+    world.employ(0, json!({"class": "Pretraining", "flexibility": "Medium"}));
+    knows(&mut world, 0, ["pod"; 8]);
+    let hold = |world: &mut World, limit: Option<i64>| {
+        grant(&mut world.store.snapshot, "uid-job-0", "row-a", 8 * limit.unwrap_or(400));
+        let status = world.store.snapshot.domains[0].status.as_mut().unwrap();
+        let slowed = json!({"limitWatts": limit, "lostSeconds": 0});
+        status.ledger.as_mut().unwrap().grants[0].slowed = Some(of(slowed));
+    };
+    world.settle(150, &mut chance);
+    assert_eq!(limits(&world, 0), [400; 8]);
+    hold(&mut world, Some(300));
+    world.run(60, &mut chance);
+    assert_eq!(limits(&world, 0), [300; 8], "{}", world.tell());
+    hold(&mut world, Some(150));
+    world.run(60, &mut chance);
+    let promised = limits(&world, 0);
+    assert!(promised.iter().all(|limit| (240..=242).contains(limit)), "three quarters of its speed: {promised:?}");
+    hold(&mut world, None);
+    world.run(400, &mut chance);
+    assert_eq!(limits(&world, 0), [400; 8], "a raise waits as any other: {}", world.tell());
 }

@@ -27,10 +27,9 @@ pub fn stop(world: &World, leases: &Leases, decided: &mut Cycle) {
     };
     decided.actions.retain(|action| match action {
         Action::Start { pool, .. } => above(*pool).is_none(),
-        // in a cluster each workload has one point only: no pace changes there
-        Action::Suspend { .. } | Action::ChangePace { .. } => true,
-        // of what is about to be stopped here nobody is asked first
-        Action::AskForCheckpoint { id } => {
+        Action::Suspend { .. } => true,
+        // of what is about to be stopped here nobody is asked first, nor given more
+        Action::AskForCheckpoint { id } | Action::ChangePace { id, .. } => {
             let running = world.problem.workload(id).and_then(|workload| workload.running);
             running.is_none_or(|running| above(running.pool).is_none())
         }

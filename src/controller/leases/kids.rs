@@ -94,7 +94,11 @@ pub(super) fn kid(
     let claim = if together.is_empty() {
         Claim::at(floor)
     } else {
-        Claim::of_node(&Claim::sum(together.iter().map(|part| &part.group.claim)), figures.scale, ceiling)
+        let limits = Claim::sum(together.iter().map(|part| &part.group.claim));
+        // held below full by the plan, it has no use for more
+        let is_held = limits.most < figures.range.max.times(figures.count);
+        let most = if is_held { figures.scale.node(limits.most).min(ceiling) } else { ceiling };
+        Claim::of_node(&limits, figures.scale, most)
     };
     let lease =
         seen.allotments.get(&power.spec.domain).and_then(|spec| spec.child(&ChildKey::node(name))?.lease.as_ref());
@@ -160,7 +164,13 @@ impl Hardware {
     /// What its accelerators claim if all of them did work that nothing is known of, and nothing was promised to it.
     fn in_full(&self, curves: &mut Curves<'_>) -> Claim {
         let curve = curves.generic(self.range.max);
-        let work = Work { accelerators: self.count, curve: &curve, tolerates_permille: 1000, granted: self.range.max };
+        let work = Work {
+            accelerators: self.count,
+            curve: &curve,
+            tolerates_permille: 1000,
+            granted: self.range.max,
+            most: self.range.max,
+        };
         Group::new(self.count, self.range, &[work]).claim
     }
 }

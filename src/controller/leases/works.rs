@@ -28,16 +28,19 @@ pub(super) struct Pods<'a> {
     gpus: u32,
     /// What each accelerator was granted, above its idle draw.
     granted: Watts,
+    /// The limit that the plan holds each to.
+    most: Watts,
     /// What stands for it; none where nobody declared it.
     workload: Option<&'a LLMWorkload>,
 }
 
 /// The nodes on which accelerators are in use, and by whom.
 pub(super) fn works(snapshot: &Snapshot) -> BTreeMap<&str, Vec<Pods<'_>>> {
-    let mut granted: BTreeMap<&str, Watts> = BTreeMap::new();
+    let mut granted: BTreeMap<&str, (Watts, Watts)> = BTreeMap::new();
     for (_, grant) in snapshot.grants() {
         if let Some(each) = grant.watts.checked_div(i64::from(grant.accelerators)) {
-            granted.insert(grant.uid.as_str(), Watts(each));
+            let most = grant.slowed.as_ref().and_then(|slowed| slowed.limit_watts).map_or(ALL, Watts);
+            granted.insert(grant.uid.as_str(), (Watts(each), most));
         }
     }
     let by_job = Declared::new(snapshot).by_job;
@@ -55,6 +58,7 @@ pub(super) fn works(snapshot: &Snapshot) -> BTreeMap<&str, Vec<Pods<'_>>> {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
         let name = format!("{}/{}", part(&pod.metadata.namespace), part(&pod.metadata.name));
         let here = all.entry(node).or_default();
+        let (granted, most) = gang.and_then(|gang| granted.get(gang)).copied().unwrap_or((ALL, ALL));
         match here.iter_mut().find(|pods| pods.gang.is_some() && pods.gang == gang) {
             Some(pods) => {
                 pods.gpus = pods.gpus.saturating_add(gpus);
@@ -64,7 +68,8 @@ pub(super) fn works(snapshot: &Snapshot) -> BTreeMap<&str, Vec<Pods<'_>>> {
                 gang,
                 names: BTreeSet::from([name]),
                 gpus,
-                granted: gang.and_then(|gang| granted.get(gang)).copied().unwrap_or(ALL),
+                granted,
+                most,
                 workload: gang.and_then(|gang| declared.get(gang)).copied(),
             }),
         }
@@ -176,7 +181,7 @@ fn group(
     let works = works.iter().zip(&known).map(|((pods, gpus), curve)| {
         let flexibility = pods.workload.and_then(|workload| workload.spec.flexibility).unwrap_or_default();
         let tolerates_permille = flexibility.permille();
-        Work { accelerators: *gpus, curve, tolerates_permille, granted: pods.granted + idle }
+        Work { accelerators: *gpus, curve, tolerates_permille, granted: pods.granted + idle, most: pods.most }
     });
     Group::new(accelerators, hardware.range, &works.collect::<Vec<_>>())
 }

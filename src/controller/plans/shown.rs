@@ -248,6 +248,11 @@ fn costs(why: &Explanation) -> Option<String> {
     if let (Some(now), Some(then)) = (at_once.carbon, planned.carbon) {
         let _ = std::fmt::Write::write_fmt(&mut text, format_args!(", and {} instead of {then}", now));
     }
+    if planned.own.0 > 0 || at_once.own.0 > 0 {
+        let (energy, own, now) = (planned.energy, planned.own, at_once.own);
+        let made = format_args!("; {own} of {energy} are made on the site and cost nothing, from now on {now}");
+        let _ = std::fmt::Write::write_fmt(&mut text, made);
+    }
     Some(text)
 }
 

@@ -1,6 +1,6 @@
 //! One cycle: stop what must stop, plan, start what may start, and give everyone a reason.
 
-use super::reason::{Reason, Verdict};
+use super::reason::{Reason, Slow, Verdict};
 use super::victims::{Victims, victims};
 use crate::core::domain::DomainId;
 use crate::core::plan::checker::{Note, check};
@@ -445,6 +445,8 @@ fn verdict(problem: &Problem, workload: &Workload, entry: &Entry, reason: Reason
             Some(problem.seen_in_domain(pool, load))
         })
         .or_else(|| workload.choices.iter().map(|choice| problem.seen_in_domain(choice.pool, choice.load)).min());
+    let slowed = entry.run_at(problem.now).filter(|run| workload.running.is_some() && !run.pace.is_full());
+    let saves_permille = slowed.map_or(0, |_| saving(problem, workload, entry));
     Verdict {
         id: workload.id.clone(),
         reason,
@@ -453,5 +455,6 @@ fn verdict(problem: &Problem, workload: &Workload, entry: &Entry, reason: Reason
         start: entry.start(),
         finish: entry.finish(),
         late: entry.late,
+        slowed: slowed.map(|run| Slow { pace: run.pace, until: run.end, saves_permille }),
     }
 }

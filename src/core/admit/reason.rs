@@ -1,6 +1,6 @@
 //! The reason, the time and the number that every workload gets.
 
-use crate::core::plan::{PoolId, WorkloadId};
+use crate::core::plan::{Pace, PoolId, WorkloadId};
 use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
 use serde::Serialize;
 
@@ -178,4 +178,17 @@ pub struct Verdict {
     pub finish: Option<Moment>,
     /// How much later than asked.
     pub late: Seconds,
+    /// How it is held below full, where it runs so.
+    pub slowed: Option<Slow>,
+}
+
+/// How a workload that runs is held below full, as planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Slow {
+    /// How fast it is.
+    pub pace: Pace,
+    /// Until when.
+    pub until: Moment,
+    /// What its plan saves against running on at full, in thousandths.
+    pub saves_permille: u32,
 }

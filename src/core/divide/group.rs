@@ -27,6 +27,8 @@ pub struct Work<'a> {
     pub tolerates_permille: u32,
     /// The limit for each that it was granted.
     pub granted: Watts,
+    /// The highest limit for each, where a plan holds it below full.
+    pub most: Watts,
 }
 
 /// Accelerators of one node under one limit.
@@ -40,11 +42,19 @@ pub struct Group {
 
 impl Group {
     /// A group with what works in it: no more than it has accelerators. Without work it does nothing with watts, and takes what
-    /// nobody can use.
+    /// nobody can use; with work, no more than the highest limit that any of it may have.
     #[must_use]
     pub fn new(accelerators: u32, range: Range, works: &[Work<'_>]) -> Self {
         let all = |limit: Watts| limit.times(accelerators);
         let (min, max) = (range.min, range.max.max(range.min));
+        let slowest = |work: &Work<'_>| {
+            let least = work.curve.at(max) * 1000_u32.saturating_sub(work.tolerates_permille) / 1000;
+            work.curve.lowest_for(least).min(max)
+        };
+        let promised = works.iter().map(slowest).max().unwrap_or(min);
+        // a plan slows nobody below what was promised
+        let most = works.iter().map(|work| work.most).max().unwrap_or(max);
+        let max = most.min(max).max(promised).max(min);
         let work = |limit: Watts| -> i64 {
             works.iter().map(|w| i64::from(w.accelerators) * i64::from(w.curve.at(limit))).sum()
         };
@@ -55,11 +65,6 @@ impl Group {
         limits.dedup();
         let bend =
             |pair: &[Watts]| Bend { watts: all(pair[1] - pair[0]), work: (work(pair[1]) - work(pair[0])).max(0) };
-        let slowest = |work: &Work<'_>| {
-            let least = work.curve.at(max) * 1000_u32.saturating_sub(work.tolerates_permille) / 1000;
-            work.curve.lowest_for(least).min(max)
-        };
-        let promised = works.iter().map(slowest).max().unwrap_or(min);
         let need = works.iter().map(|work| work.granted.min(max)).max().unwrap_or(min);
         let claim = Claim::new(all(min), all(promised), all(need), all(max), limits.windows(2).map(bend));
         Self { accelerators, claim }
@@ -94,7 +99,7 @@ mod tests {
     }
 
     fn work(accelerators: u32, curve: &Curve, tolerates_permille: u32) -> Work<'_> {
-        Work { accelerators, curve, tolerates_permille, granted: Watts(400) }
+        Work { accelerators, curve, tolerates_permille, granted: Watts(400), most: Watts(400) }
     }
 
     #[test]
@@ -108,6 +113,22 @@ mod tests {
         assert_eq!(Group::limits(Watts(1800), &groups(500, 500)), [200, 250].map(Watts));
         assert_eq!(Group::limits(Watts(1800), &groups(500, 0)), [100, 350].map(Watts), "one of them tolerates nothing");
         assert_eq!(Group::limits(Watts(300), &groups(0, 0)), [100, 100].map(Watts), "never below the lowest limit");
+    }
+
+    #[test]
+    fn a_plan_holds_work_below_full_and_never_below_its_promise() {
+        let training = curve(&[(100, 300), (200, 700), (400, 1000)]);
+        let group = |most: i64, tolerates: u32| {
+            Group::new(4, A100, &[Work { most: Watts(most), ..work(4, &training, tolerates) }])
+        };
+        let held = group(300, 250);
+        assert_eq!([held.claim.promised, held.claim.need, held.claim.most], [4 * 234, 1200, 1200].map(Watts));
+        assert_eq!(held.claim.work(Watts(1200)), 4 * 550, "its curve up to there");
+        assert_eq!(group(150, 250).claim.most, Watts(4 * 234), "its promise is more than the plan's");
+        assert_eq!(group(900, 250), group(400, 250), "and no more than there is");
+        // what it may not have goes to those beside it
+        let groups = [held, Group::new(4, A100, &[work(4, &training, 0)])];
+        assert_eq!(Group::limits(Watts(2800), &groups), [300, 400].map(Watts));
     }
 
     #[test]
@@ -139,7 +160,7 @@ mod tests {
         ) {
             let curves: Vec<Curve> = drawn.iter().map(|(_, points, ..)| curve(points)).collect();
             let groups: Vec<Group> = drawn.iter().zip(&curves).map(|((n, _, tolerates, granted), curve)| {
-                Group::new(*n, A100, &[Work { accelerators: *n, curve, tolerates_permille: *tolerates, granted: Watts(*granted) }])
+                Group::new(*n, A100, &[Work { accelerators: *n, curve, tolerates_permille: *tolerates, granted: Watts(*granted), most: A100.max }])
             }).collect();
             let (less, more) = (Group::limits(Watts(sum), &groups), Group::limits(Watts(sum + more), &groups));
             let used: Watts = less.iter().zip(&groups).map(|(limit, group)| limit.times(group.accelerators)).sum();

@@ -5,6 +5,7 @@ use super::ledger::Ledger;
 use super::place::Room;
 use super::spent::{Refusal, Seat, Spent};
 use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
+use crate::core::steps::Steps;
 use crate::units::{GramsCo2e, Joules, Moment, Money, Watts};
 
 /// Why a workload runs when it does.
@@ -27,9 +28,11 @@ pub struct Explanation {
 pub struct Cost {
     /// Energy as the root sees it, above idle.
     pub energy: Joules,
-    /// Its carbon; none where no signal says.
+    /// What of it is generated on the site, after all others have had theirs: that costs nothing.
+    pub own: Joules,
+    /// The carbon of the rest; none where no signal says.
     pub carbon: Option<GramsCo2e>,
-    /// Energy and carbon at their prices.
+    /// The rest and its carbon at their prices.
     pub money: Money,
 }
 
@@ -74,19 +77,21 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
         [Run { pool, start: problem.now, end, pace: Pace::FULL }]
     };
     let waits = clipped.first().is_none_or(|run| run.start > problem.now) || clipped.len() > 1;
-    let obstacles = if waits { obstacles(problem, plan, workload) } else { Vec::new() };
+    let of = problem.workloads.binary_search_by(|other| other.id.cmp(&workload.id)).ok()?;
+    let (room, spent) = others(problem, plan, of);
+    let seat = Seat { ledger: &room, spent: &spent, of };
+    let obstacles = if waits { obstacles(problem, plan, workload, &seat) } else { Vec::new() };
     Some(Explanation {
         why: entry.why,
         runs: entry.runs.clone(),
-        planned: pool.map(|_| cost(problem, workload, &clipped)),
-        at_once: pool.map(|pool| cost(problem, workload, &at_once(pool))),
+        planned: pool.map(|_| cost(problem, workload, &room, &clipped)),
+        at_once: pool.map(|pool| cost(problem, workload, &room, &at_once(pool))),
         obstacles,
     })
 }
 
-/// Of each pool that it may use, what is in its way beside everyone else's place.
-fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload) -> Vec<Obstacle> {
-    let Ok(of) = problem.workloads.binary_search_by(|other| other.id.cmp(&workload.id)) else { return Vec::new() };
+/// What all others have taken by the plan.
+fn others<'a>(problem: &'a Problem, plan: &PowerPlan, of: usize) -> (Ledger<'a>, Spent<'a>) {
     let (mut ledger, mut spent) = (Ledger::fixed(problem), Spent::new(problem));
     for (i, (other, entry)) in problem.workloads.iter().zip(&plan.entries).enumerate().filter(|(i, _)| *i != of) {
         let runs = entry.runs_from(problem.now);
@@ -97,12 +102,17 @@ fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload) -> Vec<Ob
             }
         }
     }
-    let seat = Seat { ledger: &ledger, spent: &spent, of };
+    (ledger, spent)
+}
+
+/// Of each pool that it may use, what is in its way beside everyone else's place.
+fn obstacles(problem: &Problem, plan: &PowerPlan, workload: &Workload, seat: &Seat<'_, '_>) -> Vec<Obstacle> {
     let from = problem.starts_from(workload);
     let until = from + workload.remaining;
     let full = workload.choices.iter().filter(|choice| choice.pace.is_full());
     let each = full.filter_map(|choice| {
-        let first = ledger.shortage(choice.pool, choice.load, from, until).map(|shortage| shown(problem, shortage));
+        let first =
+            seat.ledger.shortage(choice.pool, choice.load, from, until).map(|shortage| shown(problem, shortage));
         let (full, short, at) = first.or_else(|| {
             let refused = seat.refused(&[Run { pool: choice.pool, start: from, end: until, pace: choice.pace }]);
             Some(shown_refusal(problem, refused.first()?, from))
@@ -146,25 +156,36 @@ fn shown_refusal(problem: &Problem, refusal: &Refusal, starts: Moment) -> (Strin
     }
 }
 
-fn cost(problem: &Problem, workload: &Workload, runs: &[Run]) -> Cost {
-    let (mut joules, mut carbon, mut price): (i128, Option<i128>, i128) = (0, Some(0), 0);
+fn cost(problem: &Problem, workload: &Workload, room: &Ledger<'_>, runs: &[Run]) -> Cost {
+    let (mut joules, mut used, mut carbon, mut money): (i128, i128, Option<i128>, i128) = (0, 0, Some(0), 0);
+    let none = Steps::constant(0);
     for run in runs {
         let load = workload.load_at(run.pool, run.pace).unwrap_or_default();
-        let watts = i128::from(root_watts(problem, run.pool, load));
+        let watts = root_watts(problem, run.pool, load);
         let supply = problem.supply(run.pool);
-        joules += watts * i128::from((run.end - run.start).0);
-        price += supply.price.integral(run.start, run.end) * watts;
-        let grams = supply.intensity.as_ref().map(|steps| {
-            let pieces = steps.pieces(run.start, run.end);
-            pieces.map(|(from, to, at)| i128::from(at.0) * i128::from((to - from).0)).sum::<i128>() * watts
-        });
-        carbon = carbon.zip(grams).map(|(sum, more)| sum + more);
+        joules += i128::from(watts) * i128::from((run.end - run.start).0);
+        let own = room.own_left(run.pool).unwrap_or(&none);
+        for (from, to, price) in supply.price.pieces(run.start, run.end) {
+            for (from, to, left) in own.pieces(from, to) {
+                // at a negative price all is drawn from outside
+                let own = if price < 0 { 0 } else { left.clamp(0, watts) };
+                let (bought, span) = (i128::from(watts - own), i128::from((to - from).0));
+                used += i128::from(own) * span;
+                money += i128::from(price) * bought * span;
+                let grams = supply.intensity.as_ref().map(|steps| {
+                    let pieces = steps.pieces(from, to);
+                    pieces.map(|(from, to, at)| i128::from(at.0) * i128::from((to - from).0)).sum::<i128>() * bought
+                });
+                carbon = carbon.zip(grams).map(|(sum, more)| sum + more);
+            }
+        }
     }
     let whole = |value: i128| i64::try_from(value).unwrap_or(i64::MAX);
     Cost {
         energy: Joules(whole(joules)),
+        own: Joules(whole(used)),
         // J × mg/kWh, in micrograms
         carbon: carbon.map(|sum| GramsCo2e(whole(sum / 3600))),
-        money: Money(whole(price / super::place::COST_UNITS)),
+        money: Money(whole(money / super::place::COST_UNITS)),
     }
 }
