@@ -124,7 +124,7 @@ fn site_under_a_roof(seed: u64, count: u64) -> Problem {
 
 /// The same site, of which row a has less energy each half day than it would take, and row b is out of service for some hours.
 fn site_with_budgets(seed: u64, count: u64) -> Problem {
-    let mut problem = if seed % 2 == 0 { site(seed, count) } else { site_with_points(seed, count) };
+    let mut problem = if seed.is_multiple_of(2) { site(seed, count) } else { site_with_points(seed, count) };
     let domain = problem.tree.find("row-a").unwrap();
     let window = |n: i64| {
         let kwh = 14 + i64::try_from(random(seed, 9100 + n.unsigned_abs()) % 10).unwrap();
