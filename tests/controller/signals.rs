@@ -170,4 +170,13 @@ fn a_server_that_dies_goes_down_the_ladder_and_stops_nothing() {
     wait("it comes back", 60, || is_on(&testbed, "Live"));
     assert_eq!(signal(&testbed)["status"]["currentValue"], "120.0 gCO2e/kWh");
     drop(controller);
+
+    // a controller that starts anew, with nobody to ask, stands on what was remembered
+    server.say(None);
+    let controller = Controller::start(&testbed, &config);
+    wait("it stands on what was known", 60, || is_on(&testbed, "LastKnown"));
+    let known = signal(&testbed);
+    assert_eq!(known["status"]["currentValue"], "120.0 gCO2e/kWh");
+    assert_eq!(known["status"]["source"], "last known, provider 0: JSON over HTTP");
+    drop(controller);
 }
