@@ -2,7 +2,7 @@
 
 use crate::data::Job;
 use good_lp::{Expression, ProblemVariables, SolverModel, clarabel, constraint, variable};
-use heliotrope::core::plan::{BudgetOf, PoolChoice, Problem, Supply};
+use heliotrope::core::plan::{BudgetOf, PoolChoice, PoolId, Problem, Supply};
 use heliotrope::units::{Moment, Seconds, Watts};
 use std::collections::BTreeMap;
 
@@ -148,7 +148,7 @@ pub fn optimum(problem: &Problem) -> Result<Optimum, String> {
         let span = hours(cells[at].1 - cells[at].0);
         let has = match scarce.checked_sub(problem.tree.len()) {
             None => caps[scarce * cells.len() + at],
-            Some(pool) => f64::from(in_service(problem, pool, cells[at].0)),
+            Some(pool) => f64::from(problem.in_service(PoolId(pool), cells[at].0)),
         };
         // what no sum of all that is there could reach is no constraint
         if has < 1e5 {
@@ -184,13 +184,6 @@ fn spent(
         }
     }
     all
-}
-
-/// What is left of a pool's accelerators at a moment.
-fn in_service(problem: &Problem, pool: usize, at: Moment) -> u32 {
-    let out = problem.constraints.outages.iter();
-    let out = out.filter(|outage| outage.pool.0 == pool && outage.from <= at && at < outage.until);
-    out.fold(problem.pools[pool].accelerators, |left, outage| left.saturating_sub(outage.accelerators))
 }
 
 /// What a choice draws with its hosts.

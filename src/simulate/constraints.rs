@@ -37,7 +37,7 @@ pub(super) fn constraints(
                 let what = format!("must be longer than nothing, and in the scenario at most {WINDOWS} times");
                 return Err(document.error(&field("every"), what));
             }
-            let left = Joules(i64::from(budget.kwh) * KWH);
+            let left = Joules::kwh(budget.kwh);
             let starts =
                 (0..=(scenario.duration.0 - 1) / budget.every.0).map(|n| scenario.start + Seconds(n * budget.every.0));
             let windows = starts.map(|from| BudgetWindow { from, until: from + budget.every, left });
@@ -67,8 +67,6 @@ pub(super) fn constraints(
         None => Ok(constraints),
     }
 }
-
-const KWH: i64 = 3_600_000;
 
 fn outages(document: &Document, pools: &[ScenarioPool]) -> Result<Vec<Outage>, YamlError> {
     let mut outages = Vec::new();

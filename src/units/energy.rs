@@ -13,6 +13,12 @@ amount!(Joules);
 pub(super) const JOULES_PER_KWH: i64 = 3_600_000;
 
 impl Joules {
+    /// So many kilowatt-hours.
+    #[must_use]
+    pub fn kwh(kwh: u32) -> Self {
+        Self(i64::from(kwh) * JOULES_PER_KWH)
+    }
+
     /// As kilowatt-hours, for reports only: sums stay in joules.
     #[must_use]
     pub fn as_kwh(self) -> f64 {

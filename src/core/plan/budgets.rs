@@ -4,8 +4,8 @@ use super::constraints::BudgetOf;
 use super::draws::watts_at_least;
 use super::free::Scarce;
 use super::prices::Offer;
-use super::{Load, PoolId, Problem, ScarcePrice, Workload};
-use crate::units::{Moment, Seconds};
+use super::{Ledger, Load, PoolId, Problem, ScarcePrice, Workload};
+use crate::units::Moment;
 
 /// The budgets of a market. Their prices stand behind those of all else.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ impl Budgets {
         let mut budgets = Self { first, each: Vec::new(), windows: Vec::new() };
         let (begin, last) = (edges[0], edges[edges.len() - 1]);
         let mut scarce = Vec::new();
+        if problem.constraints.budgets.is_empty() {
+            return (budgets, scarce);
+        }
+        let idle = Ledger::idle(problem);
         for (i, budget) in problem.constraints.budgets.iter().enumerate() {
             let part = |chain: &Vec<(usize, f64)>, domain| {
                 chain.iter().find(|(above, _)| *above == domain).map_or(0.0, |(_, part)| *part)
@@ -71,11 +75,7 @@ impl Budgets {
                 }
                 // what stands there draws for the whole of the window, also behind the last cell
                 let idle = match budget.of {
-                    BudgetOf::Domain(domain) => {
-                        let idle = super::Ledger::idle(problem);
-                        let watts = problem.tree.get(domain).spec.cap.at(from) - idle.free(domain, from);
-                        watts.0 as f64 * (window.until - from).0 as f64
-                    }
+                    BudgetOf::Domain(domain) => idle.taken(domain, from).0 as f64 * (window.until - from).0 as f64,
                     BudgetOf::Workloads(_) => 0.0,
                 };
                 let left = window.left.0 as f64 - idle - joules(anyway, from, window.until);
@@ -141,18 +141,4 @@ impl Budgets {
         let windows = problem.constraints.budgets.iter().flat_map(|budget| &budget.windows);
         windows.flat_map(|window| [window.from, window.until])
     }
-}
-
-/// Runs that may go on: what each draws, until its work is done.
-pub(super) fn goes_on<'a>(
-    problem: &Problem,
-    workloads: impl Iterator<Item = &'a Workload>,
-) -> Vec<(PoolId, Load, Moment)> {
-    let each = workloads.filter_map(|workload| {
-        let (pool, load) = workload.running_load()?;
-        let pace = workload.running?.pace;
-        let until = problem.now + super::points::seconds_for(workload.work(), i128::from(pace.per_million()));
-        Some((pool, load, until.max(problem.now + Seconds::ZERO)))
-    });
-    each.collect()
 }

@@ -232,15 +232,16 @@ pub fn check(problem: &Problem, plan: &PowerPlan) -> Vec<Note> {
     constraints::order(problem, plan, &mut notes);
     constraints::budgets_of_workloads(problem, plan, &mut notes);
     // what runs and may be moved is what is planned just before now
-    let runs =
-        problem.workloads.iter().zip(&plan.entries).filter(|(workload, entry)| !goes_on(problem, workload, entry));
-    let runs: Vec<(PoolId, Load)> = runs.filter_map(|(workload, _)| workload.running_load()).collect();
-    let on = problem.workloads.iter().zip(&plan.entries).filter(|(workload, entry)| !goes_on(problem, workload, entry));
-    let on = on.filter_map(|(workload, entry)| {
-        let first = entry.runs.first().filter(|run| run.start <= problem.now)?;
-        workload.running.map(|_| first.pool)
-    });
-    let on: Vec<PoolId> = on.collect();
+    let may_move = problem
+        .workloads
+        .iter()
+        .zip(&plan.entries)
+        .filter(|(workload, entry)| workload.running.is_some() && !goes_on(problem, workload, entry));
+    let (mut runs, mut on) = (Vec::new(), Vec::new());
+    for (workload, entry) in may_move {
+        runs.extend(workload.running_load());
+        on.extend(entry.runs.first().filter(|run| run.start <= problem.now).map(|run| run.pool));
+    }
     sums(problem, &planned, &anyway, &runs, &on, &mut notes);
     notes
 }
@@ -312,7 +313,7 @@ fn sums(
             }
         }
         for (i, pool) in problem.pools.iter().enumerate() {
-            let (used, has) = (with[i].1, constraints::accelerators(problem, i, at));
+            let (used, has) = (with[i].1, problem.in_service(PoolId(i), at));
             if used > i64::from(has) && without[i].1 < used && full_pools.insert(i) {
                 let used = u64::try_from(used).unwrap_or(0);
                 notes.push(Note::OverPool { pool: pool.name.clone(), at, used, has });

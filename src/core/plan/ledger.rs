@@ -223,6 +223,12 @@ impl<'a> Ledger<'a> {
         Watts(self.free[domain.0].at(at))
     }
 
+    /// What is promised at a domain at a moment, with all that stands there.
+    #[must_use]
+    pub fn taken(&self, domain: DomainId, at: Moment) -> Watts {
+        self.problem.tree.get(domain).spec.cap.at(at) - self.free(domain, at)
+    }
+
     /// What is free at a domain throughout `[from, to)`.
     #[must_use]
     pub fn lowest_free(&self, domain: DomainId, from: Moment, to: Moment) -> Watts {

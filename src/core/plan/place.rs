@@ -336,15 +336,28 @@ pub(super) fn earliest_at(
         .filter(|choice| is_open(workload, choice) && (workload.is_divisible() || is_kept(workload, choice)))
         .filter_map(|&choice| {
             let from = problem.starts_from(workload);
-            let in_pieces = workload.is_divisible().then(|| early_pieces(problem, room, workload, choice, from));
-            let runs = match in_pieces {
-                Some(runs) if room.refused(runs.as_deref()?).is_empty() => runs?,
-                // together they take more than each of them was told of
-                _ => vec![whole_run(room, workload, choice, from)?],
-            };
+            let runs = queued(problem, room, workload, choice, from, workload.is_divisible())?;
             Some(priced(problem, workload, runs))
         })
         .min_by_key(|placement| (placement.finish(), placement.cost))
+}
+
+/// The first runs of a workload from a moment on: in pieces where it may, and all of them have room together, else whole.
+pub(super) fn queued(
+    problem: &Problem,
+    room: &impl Room,
+    workload: &Workload,
+    choice: PoolChoice,
+    from: Moment,
+    in_pieces: bool,
+) -> Option<Vec<Run>> {
+    if in_pieces {
+        let runs = early_pieces(problem, room, workload, choice, from)?;
+        if room.refused(&runs).is_empty() {
+            return Some(runs);
+        }
+    }
+    Some(vec![whole_run(room, workload, choice, from)?])
 }
 
 /// The first whole run of a workload from a moment on.

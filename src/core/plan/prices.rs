@@ -6,8 +6,8 @@
 //! All sums are made in one order and with the operations of IEEE 754 alone, so that they are the same on every machine.
 
 use super::alone::Taken;
-use super::budgets::{Budgets, goes_on as until_done};
-use super::draws::{root_watts, watts_at_least};
+use super::budgets::Budgets;
+use super::draws::{going_on, root_watts, watts_at_least};
 use super::free::{Scarce, edges, free, generated};
 use super::order::Order;
 use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools};
@@ -182,10 +182,7 @@ impl<'a> Guide<'a> {
 impl<'a> Market<'a> {
     /// What there is and who wants it; `moves` says who can be moved though it runs.
     pub(super) fn new(problem: &'a Problem, moves: impl Fn(&Workload) -> bool) -> Self {
-        let goes_on = |workload: &Workload| {
-            workload.running.filter(|_| !moves(workload))?;
-            workload.running_load()
-        };
+        let goes_on = |workload: &Workload| going_on(problem, workload).filter(|_| !moves(workload));
         let all = problem.workloads.iter().enumerate();
         let movable: Vec<usize> = all.filter(|(_, workload)| goes_on(workload).is_none()).map(|(i, _)| i).collect();
         let workloads = || movable.iter().map(|i| &problem.workloads[*i]);
@@ -216,9 +213,7 @@ impl<'a> Market<'a> {
             problem.fixed.iter().map(|fixed| (fixed.pool, fixed.load, fixed.until)).collect();
         let mut cost = 0.0;
         for workload in &problem.workloads {
-            if let Some((pool, load)) = goes_on(workload) {
-                let pace = workload.running.map_or(Pace::FULL, |running| running.pace);
-                let until = problem.now + seconds_for(workload.work(), i128::from(pace.per_million()));
+            if let Some((pool, load, until)) = goes_on(workload) {
                 anyway.push((pool, load, until));
                 let Supply { price, own, .. } = problem.supply(pool);
                 let watts = root_watts(problem, pool, load) as f64;
@@ -257,7 +252,7 @@ impl<'a> Market<'a> {
         scarce.extend((0..supplies.len()).map(|i| generated(problem, i, &supplies[i], &anyway, &edges)));
         let cells = edges.len() - 1;
         let mut price_lengths = lengths[..cells].repeat(scarce.len());
-        let held = until_done(problem, workloads());
+        let held: Vec<_> = workloads().filter_map(|workload| going_on(problem, workload)).collect();
         let (budgets, windows) = Budgets::new(problem, &edges, &chains, (&anyway, &held), price_lengths.len());
         scarce.extend(windows);
         price_lengths.extend(budgets.lengths());

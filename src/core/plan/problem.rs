@@ -1,5 +1,6 @@
 //! What a planner is asked, and what it answers.
 
+use super::draws::with_hosts;
 use super::{Constraints, Pace};
 use crate::core::domain::{DomainId, DomainTree};
 use crate::core::steps::Steps;
@@ -384,9 +385,15 @@ impl Problem {
     /// What a load draws as its own domain sees it, with all its hosts brought into use.
     #[must_use]
     pub fn seen_in_domain(&self, pool: PoolId, load: Load) -> Watts {
-        let pool = self.pool(pool);
-        let own = load.watts + pool.host_extra.times(load.hosts.min(pool.nodes));
-        own.plus_permille(self.tree.get(pool.domain).spec.overhead_permille)
+        with_hosts(self, pool, load).plus_permille(self.tree.get(self.pool(pool).domain).spec.overhead_permille)
+    }
+
+    /// How many of a pool's accelerators are in service at a moment.
+    #[must_use]
+    pub fn in_service(&self, pool: PoolId, at: Moment) -> u32 {
+        let out = self.constraints.outages.iter();
+        let out = out.filter(|outage| outage.pool == pool && outage.from <= at && at < outage.until);
+        out.fold(self.pool(pool).accelerators, |left, outage| left.saturating_sub(outage.accelerators))
     }
 
     /// From when on a workload can run.

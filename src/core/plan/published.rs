@@ -152,13 +152,7 @@ impl Published {
             let point = points.iter().find(|point| point.pace == run.pace);
             point.is_some_and(|point| room.fits(*point, run.start, run.end))
         };
-        let queued = |choice: &PoolChoice| {
-            let in_pieces = (chosen.len() > 1).then(|| place::early_pieces(problem, room, workload, *choice, first));
-            match in_pieces {
-                Some(runs) if room.refused(runs.as_deref()?).is_empty() => runs,
-                _ => Some(vec![place::whole_run(room, workload, *choice, first)?]),
-            }
-        };
+        let queued = |choice: &PoolChoice| place::queued(problem, room, workload, *choice, first, chosen.len() > 1);
         // slower only where it is never done at full, and may be slowed
         let few = if self == Self::CarbonScaler && workload.finish_by.is_some() { points.len() } else { 1 };
         let runs = if chosen.iter().all(fits) && room.refused(&chosen).is_empty() {

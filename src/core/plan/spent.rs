@@ -32,6 +32,17 @@ struct Step {
     downs: i64,
 }
 
+impl Step {
+    /// A change of what is drawn, or one that is taken back.
+    fn count(&mut self, change: i64, sign: i64) {
+        if change > 0 {
+            (self.up, self.ups) = (self.up + sign * change, self.ups + sign);
+        } else {
+            (self.down, self.downs) = (self.down - sign * change, self.downs + sign);
+        }
+    }
+}
+
 /// Why runs are refused though caps and pools have room for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -109,12 +120,7 @@ impl<'a> Spent<'a> {
         }
         for ramp in 0..self.steps.len() {
             for (at, change) in self.changes(ramp, workload, runs) {
-                let step = self.steps[ramp].entry(at.floor(self.problem.slot)).or_default();
-                if change > 0 {
-                    (step.up, step.ups) = (step.up + sign * change, step.ups + sign);
-                } else {
-                    (step.down, step.downs) = (step.down - sign * change, step.downs + sign);
-                }
+                self.steps[ramp].entry(at.floor(self.problem.slot)).or_default().count(change, sign);
             }
         }
     }
@@ -182,11 +188,7 @@ impl<'a> Spent<'a> {
             for (at, change) in self.changes(ramp, workload, runs) {
                 let from = at.floor(self.problem.slot);
                 let step = taken.entry(from).or_insert_with(|| steps.get(&from).copied().unwrap_or_default());
-                if change > 0 {
-                    (step.up, step.ups) = (step.up + change, step.ups + 1);
-                } else {
-                    (step.down, step.downs) = (step.down - change, step.downs + 1);
-                }
+                step.count(change, 1);
             }
             for (from, step) in taken {
                 let before = steps.get(&from).copied().unwrap_or_default();
@@ -212,7 +214,7 @@ fn anyway(problem: &Problem, idle: &Ledger<'_>, domain: DomainId, window: &Budge
     if from >= window.until {
         return 0;
     }
-    let idle = problem.tree.get(domain).spec.cap.at(from) - idle.free(domain, from);
+    let idle = idle.taken(domain, from);
     let fixed = problem.fixed.iter().filter_map(|fixed| {
         let watts = seen_at(problem, domain, fixed.pool, fixed.load)?;
         let seconds = (fixed.until.min(window.until) - from).0.max(0);

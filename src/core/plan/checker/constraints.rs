@@ -52,14 +52,9 @@ fn over(budget: &str, from: Moment, joules: i128, left: Joules) -> Note {
 
 fn at_root(problem: &Problem, pool: PoolId, load: Load) -> i64 {
     let pool = &problem.pools[pool.0];
-    let mut watts = load.watts.0 + pool.host_extra.0 * i64::from(load.hosts.min(pool.nodes));
-    let mut next = Some(pool.domain);
-    while let Some(id) = next {
-        let domain = problem.tree.get(id);
-        watts = super::with_overhead(watts, domain.spec.overhead_permille);
-        next = domain.parent;
-    }
-    watts
+    let watts = load.watts.0 + pool.host_extra.0 * i64::from(load.hosts.min(pool.nodes));
+    let through = |watts, id| super::with_overhead(watts, problem.tree.get(id).spec.overhead_permille);
+    problem.tree.chain(pool.domain).fold(watts, through)
 }
 
 /// What is drawn in each domain, added up over time: energy in windows, and changes in slots.
@@ -128,15 +123,9 @@ impl<'a> Meter<'a> {
             let limit = if is_up { ramp.up } else { ramp.down }.filter(|limit| limit.0 > 0);
             let Some(limit) = limit else { continue };
             let most = i128::from(limit.0) * i128::from(self.problem.slot.0.max(1));
-            let is_below = |pool: PoolId| {
-                let mut next = Some(self.problem.pools[pool.0].domain);
-                std::iter::from_fn(|| {
-                    let here = next?;
-                    next = self.problem.tree.get(here).parent;
-                    Some(here)
-                })
-                .any(|above| above == ramp.domain)
-            };
+            let tree = &self.problem.tree;
+            let is_below =
+                |pool: PoolId| tree.chain(self.problem.pools[pool.0].domain).any(|above| above == ramp.domain);
             let at = |start: Moment, end: Moment| slot_of(self.problem, if is_up { start } else { end }) == *from;
             let count = planned.iter().filter(|(pool, _, start, end)| at(*start, *end) && is_below(*pool)).count();
             let is_now = is_up && slot_of(self.problem, self.problem.now) == *from;
@@ -152,13 +141,6 @@ impl<'a> Meter<'a> {
 fn slot_of(problem: &Problem, at: Moment) -> Moment {
     let slot = problem.slot.0.max(1);
     Moment(at.0 - at.0.rem_euclid(slot))
-}
-
-/// What is left of a pool's accelerators at a moment.
-pub(super) fn accelerators(problem: &Problem, pool: usize, at: Moment) -> u32 {
-    let out = problem.constraints.outages.iter();
-    let out = out.filter(|outage| outage.pool.0 == pool && outage.from <= at && at < outage.until);
-    out.fold(problem.pools[pool].accelerators, |left, outage| left.saturating_sub(outage.accelerators))
 }
 
 /// When anything of this begins.
