@@ -98,36 +98,21 @@ enum Experiment {
     },
     /// A year of real signals, forecast.
     E6 {
-        /// Which year.
+        /// What is followed.
         #[command(flatten)]
-        year: Year,
-        /// The jobs of a week.
-        #[arg(long)]
-        jobs: Option<PathBuf>,
+        followed: Followed,
         /// In each week comes one job of so many, in turn.
         #[arg(long, default_value_t = 10)]
         each: usize,
         /// Forecasts, as a scenario names them.
         #[arg(long, value_delimiter = ';', default_values_t = ["persistence", "hour-of-week", "learned", "{noisePercent: 0}", "{noisePercent: 5}", "{noisePercent: 10}", "{noisePercent: 20}"].map(str::to_owned))]
         forecasts: Vec<String>,
-        /// The shortest run, in seconds.
-        #[arg(long, default_value_t = 300)]
-        shortest: i64,
-        /// Roofs.
-        #[command(flatten)]
-        roofs: Roofs,
     },
     /// A year under a roof and a cap.
     Solar {
-        /// Which year.
+        /// What is followed.
         #[command(flatten)]
-        year: Year,
-        /// Roofs.
-        #[command(flatten)]
-        roofs: Roofs,
-        /// The jobs of a week.
-        #[arg(long)]
-        jobs: Option<PathBuf>,
+        followed: Followed,
         /// In each week comes one job of so many, in turn.
         #[arg(long, default_value_t = 1)]
         each: usize,
@@ -137,9 +122,6 @@ enum Experiment {
         /// Caps beside none, in thousandths of what running at once draws at the most.
         #[arg(long, value_delimiter = ',', default_values_t = [1500_i64, 1000])]
         caps_permille: Vec<i64>,
-        /// The shortest run, in seconds.
-        #[arg(long, default_value_t = 300)]
-        shortest: i64,
     },
     /// How well a year is forecast.
     Forecasts {
@@ -187,6 +169,39 @@ struct Year {
     /// How many days of it.
     #[arg(long, default_value_t = 365)]
     days: u32,
+}
+
+/// A year, its roofs, and the jobs that follow them.
+#[derive(clap::Args)]
+struct Followed {
+    /// Which year.
+    #[command(flatten)]
+    year: Year,
+    /// Roofs.
+    #[command(flatten)]
+    roofs: Roofs,
+    /// The jobs of a week.
+    #[arg(long)]
+    jobs: Option<PathBuf>,
+    /// The shortest run, in seconds.
+    #[arg(long, default_value_t = 300)]
+    shortest: i64,
+}
+
+impl Followed {
+    fn setting(&self, options: &Options, each: usize, forecasts: &[String]) -> Result<e6::Setting, String> {
+        Ok(e6::Setting {
+            series: self.year.series(&options.data),
+            roofs: self.roofs.all(&options.data),
+            jobs: self.jobs.clone().unwrap_or_else(|| options.data.join("jobs/gaia-pai/pai_1k.csv")),
+            each,
+            start: self.year.start()?,
+            days: self.year.days,
+            forecasts: forecasts.to_vec(),
+            shortest: Seconds(self.shortest),
+            seed: options.seed,
+        })
+    }
 }
 
 impl Year {
@@ -404,37 +419,15 @@ fn run(options: &Options) -> Result<(), String> {
             })?;
             keep(options, "E4", &found, &picture_of_e4(&found), &section::e4(&found))
         }
-        Experiment::E6 { year, jobs, each, forecasts, shortest, roofs } => {
-            let found = e6::run(&e6::Setting {
-                series: year.series(&options.data),
-                roofs: roofs.all(&options.data),
-                jobs: jobs.clone().unwrap_or_else(|| options.data.join("jobs/gaia-pai/pai_1k.csv")),
-                each: *each,
-                start: year.start()?,
-                days: year.days,
-                forecasts: forecasts.clone(),
-                shortest: Seconds(*shortest),
-                seed: options.seed,
-            })?;
+        Experiment::E6 { followed, each, forecasts } => {
+            let found = e6::run(&followed.setting(options, *each, forecasts)?)?;
             keep(options, "E6", &found, &picture_of_e6(&found), &section::e6(&found))
         }
-        Experiment::Solar { year, roofs, jobs, each, forecasts, caps_permille, shortest } => {
-            let mut series = year.series(&options.data);
-            series.retain(|(_, signal, _)| *signal == Signal::Carbon);
-            let found = solar::run(&solar::Setting {
-                followed: e6::Setting {
-                    series,
-                    roofs: roofs.all(&options.data),
-                    jobs: jobs.clone().unwrap_or_else(|| options.data.join("jobs/gaia-pai/pai_1k.csv")),
-                    each: *each,
-                    start: year.start()?,
-                    days: year.days,
-                    forecasts: forecasts.clone(),
-                    shortest: Seconds(*shortest),
-                    seed: options.seed,
-                },
-                caps_permille: [None].into_iter().chain(caps_permille.iter().copied().map(Some)).collect(),
-            })?;
+        Experiment::Solar { followed, each, forecasts, caps_permille } => {
+            let mut followed = followed.setting(options, *each, forecasts)?;
+            followed.series.retain(|(_, signal, _)| *signal == Signal::Carbon);
+            let caps_permille = [None].into_iter().chain(caps_permille.iter().copied().map(Some)).collect();
+            let found = solar::run(&solar::Setting { followed, caps_permille })?;
             keep(options, "solar", &found, &picture_of_solar(&found), &section::solar(&found))
         }
         Experiment::Forecasts { year } => {
