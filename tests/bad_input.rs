@@ -212,6 +212,26 @@ fn each_mistake_in_the_scenario_is_named() {
             "events: [{domain: row, end: 2026-04-14T16:00:00Z, target: {reducePercent: 5}, baseline: Draw}]\nsignals:",
             "site.yaml:11: events[0].baseline: unknown variant `Draw`, expected `Cap` or `Committed`",
         ),
+        (
+            "wattsPerAccelerator: 500",
+            "wattsPerAccelerator: 500, replicas: {min: 3, max: 2}",
+            "site.yaml:14: workloads[0].replicas: from 3 to 2: min must be 1 or more, and max no less",
+        ),
+        (
+            "wattsPerAccelerator: 500",
+            "wattsPerAccelerator: 500, replicas: {min: 1, max: 3, speedPermille: [500, 400, 1000]}",
+            "site.yaml:14: workloads[0].replicas.speedPermille: must be 3 figures, of 1 to 3 replicas, that rise from above 0 to 1000",
+        ),
+        (
+            "expectedDurationSeconds: 3600",
+            "expectedDurationSeconds: 3600, durationUpToSeconds: 3599",
+            "site.yaml:14: workloads[0].durationUpToSeconds: is shorter than expectedDurationSeconds",
+        ),
+        (
+            "expectedDurationSeconds: 3600",
+            "expectedDurationSeconds: 3600, actualDurationSeconds: 0",
+            "site.yaml:14: workloads[0].actualDurationSeconds: is zero: there is nothing to run",
+        ),
     ] {
         let found = said(from, to, &fine);
         assert!(found.starts_with(expected), "{to}:\n found {found}\nwanted {expected}");

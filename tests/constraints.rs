@@ -80,6 +80,7 @@ fn workload(id: usize, hours: i64, slack: Option<i64>, divisible: bool) -> Workl
         ahead: 0,
         start_by: None,
         finish_by: slack.map(|slack| Moment((hours + slack) * HOUR)),
+        uncertain: None,
     }
 }
 
@@ -326,6 +327,7 @@ fn world() -> impl Strategy<Value = Problem> {
                     choices: (0..2).map(|pool| PoolChoice::full(PoolId(pool), load)).collect(),
                     running: s.running.then(|| Running::new(PoolId(i % 2), Moment(-HOUR))),
                     finish_by: s.slack.map(|slots| Moment(0) + remaining + Seconds(slots * SLOT)),
+                    uncertain: None,
                     ..workload(i, 1, None, s.divisible)
                 }
             };

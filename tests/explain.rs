@@ -73,6 +73,7 @@ fn work(id: &str, watts: i64, accelerators: u32, by: Option<i64>) -> Workload {
         ahead: 0,
         start_by: None,
         finish_by: by.map(|hours| Moment(hours * HOUR)),
+        uncertain: None,
     }
 }
 

@@ -49,6 +49,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         ahead: 0,
         start_by: None,
         finish_by: None,
+        uncertain: None,
     };
     Problem {
         now: Moment(0),

@@ -36,6 +36,7 @@ fn workload(id: usize, hours: i64, slack: i64, divisible: bool, has_points: bool
         ahead: 0,
         start_by: None,
         finish_by: Some(Moment((hours + slack) * HOUR)),
+        uncertain: None,
     }
 }
 

@@ -141,6 +141,7 @@ fn workloads(sketches: &[Sketch]) -> Vec<Workload> {
                 ahead: 0,
                 start_by: None,
                 finish_by: s.slack.map(|slots| Moment(0) + remaining + Seconds(slots * SLOT)),
+                uncertain: None,
             }
         })
         .collect()
@@ -307,6 +308,7 @@ proptest! {
             ahead: 0,
             start_by: None,
             finish_by: Some(Moment(*by)),
+            uncertain: None,
         }).collect();
         let problem = problem(tree, pools, workloads);
         let plan = Heliotrope.plan(&problem);

@@ -89,6 +89,7 @@ fn workload(i: usize, length: i64, finish_by: Option<Moment>) -> Workload {
         ahead: 0,
         start_by: None,
         finish_by,
+        uncertain: None,
     }
 }
 

@@ -7,7 +7,7 @@ use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::{Note, check};
 use heliotrope::core::plan::{
     Constraints, Heliotrope, Load, POLICIES, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, Run, Running,
-    Supply, Suspension, Workload, by_name,
+    Supply, Suspension, Workload, by_name, worth_choosing,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -29,6 +29,21 @@ fn points(pool: usize, accelerators: u32) -> Vec<PoolChoice> {
     each.to_vec()
 }
 
+/// The same work in one to so many accelerators, each at two points: what is added last does less than what was there.
+fn widths(pool: usize, most: u32) -> Vec<PoolChoice> {
+    // a fifth of each further one is lost, at most
+    let speed = |accelerators: u32| (0..accelerators).map(|i| 1000 - 200 * i / most).sum::<u32>();
+    let all = (1..=most).flat_map(|accelerators| {
+        [(350, 1000), (200, 807)].map(|(watts, permille)| {
+            let load = Load { watts: Watts(watts).times(accelerators), accelerators, hosts: accelerators };
+            let millionths = u64::from(speed(accelerators)) * permille * 1000 / u64::from(speed(most));
+            let pace = Pace::millionths(u32::try_from(millionths).unwrap()).unwrap();
+            PoolChoice { pool: PoolId(pool), load, pace }
+        })
+    });
+    worth_choosing(&all.collect::<Vec<_>>()).0
+}
+
 fn workload(id: usize, seconds: i64, slack: Option<i64>, divisible: bool) -> Workload {
     Workload {
         id: format!("w{id:02}").into(),
@@ -42,6 +57,7 @@ fn workload(id: usize, seconds: i64, slack: Option<i64>, divisible: bool) -> Wor
         ahead: 0,
         start_by: None,
         finish_by: slack.map(|slack| Moment(seconds + slack)),
+        uncertain: None,
     }
 }
 
@@ -146,6 +162,36 @@ fn where_all_can_not_run_at_full_in_time_they_are_slowed() {
 }
 
 #[test]
+fn an_elastic_workload_takes_the_width_that_its_supply_is_worth() {
+    let mut wide = workload(0, 4 * HOUR, Some(12 * HOUR), true);
+    // alone an accelerator does two fifths of what four do
+    wide.choices = [(4, 1000), (2, 700), (1, 400)]
+        .map(|(accelerators, permille)| PoolChoice {
+            pool: PoolId(0),
+            load: Load { watts: Watts(350).times(accelerators), accelerators, hosts: accelerators },
+            pace: pace(permille),
+        })
+        .to_vec();
+    let cheap_at_noon = problem(10_000, 0, &[30, 30, 5, 5, 30, 30, 30, 30, 30, 30, 30, 30, 90], vec![wide.clone()]);
+    let plan = Heliotrope.plan(&cheap_at_noon);
+    assert_eq!(check(&cheap_at_noon, &plan), vec![]);
+    // two hours at full for little, and for the rest the narrowest, which does most with a kWh
+    assert_eq!(runs(&plan, 0), [(0, 2 * HOUR, 400), (2 * HOUR, 4 * HOUR, 1000), (4 * HOUR, 7 * HOUR, 400)]);
+    assert!(plan.gap().unwrap() < 0.001);
+
+    // where others hold accelerators until after its deadline it runs with what is left
+    wide.finish_by = Some(Moment(8 * HOUR));
+    let mut other = workload(1, 10 * HOUR, None, false);
+    other.choices = vec![PoolChoice::full(PoolId(0), Load { watts: Watts(700), accelerators: 6, hosts: 6 })];
+    other.running = Some(Running::new(PoolId(0), Moment(0)));
+    let beside = problem(10_000, 0, &[30], vec![wide, other]);
+    let plan = Heliotrope.plan(&beside);
+    assert_eq!((check(&beside, &plan), plan.misses()), (vec![], 0));
+    assert!(plan.entries[0].runs.iter().all(|run| run.pace <= pace(700)), "{:?}", runs(&plan, 0));
+    assert_eq!(Heliotrope.plan(&only_full(&beside)).misses(), 1);
+}
+
+#[test]
 fn policies_that_know_no_points_run_at_full() {
     let work = (0..4).map(|i| workload(i, 4000, Some(6 * HOUR), true)).collect();
     let problem = problem(1000, 50, &[50, 20, 60, 10, 90, 90], work);
@@ -218,19 +264,20 @@ prop_compose! {
         slack in proptest::option::weighted(0.9, 0..12 * HOUR),
         divisible in any::<bool>(),
         accelerators in 1..4_u32,
+        elastic in any::<bool>(),
         switch in prop_oneof![Just(0_i64), Just(30)],
         running in proptest::option::weighted(0.2, 0..3_usize),
         ahead in prop_oneof![Just(0_u32), 0..1_000_000_u32],
         priority in 0..2_i32,
     ) -> Workload {
         let mut workload = workload(0, seconds, slack, divisible);
-        workload.choices = points(0, accelerators);
+        workload.choices = if elastic { widths(0, accelerators) } else { points(0, accelerators) };
         (workload.ahead, workload.priority) = (ahead, priority);
         if divisible {
             workload.suspension = Suspension::ForSupply { cost: Seconds(switch) };
         }
         workload.running = running.map(|i| Running {
-            pace: workload.choices[i].pace,
+            pace: workload.choices[i % workload.choices.len()].pace,
             ..Running::new(PoolId(0), Moment(-500))
         });
         workload
@@ -261,7 +308,7 @@ proptest! {
         prop_assert_eq!(check(&problem, &plan), vec![]);
         // who is never slowed and fits only so is placed nowhere: the bound counts with all
         if plan.misses() == 0 && plan.entries.iter().all(|entry| !entry.runs.is_empty()) {
-            prop_assert!(plan.bound.unwrap() <= plan.cost, "{} costs {}", plan.bound.unwrap(), plan.cost);
+            prop_assert!(plan.bound.unwrap() <= plan.cost, "{} costs {}", plan.bound.unwrap().0, plan.cost.0);
         }
         let again = Heliotrope.plan(&Problem { previous: Some(Arc::new(plan.clone())), ..problem.clone() });
         prop_assert_eq!(&again.entries, &plan.entries);

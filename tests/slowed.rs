@@ -120,6 +120,66 @@ events: [{domain: site, start: 2026-04-14T01:00:00Z, end: 2026-04-14T02:00:00Z, 
     assert_eq!((summary.limit_changes, summary.work_percent), (2, 100.0));
 }
 
+/// A workload and, for what the scenario wants of jobs, one that comes later and is done at once.
+fn beside(workload: &str, prices: &[i64], host: i64) -> Outcome {
+    let more = format!("workloads: [{workload}]");
+    let jobs = [(300_000, 100, 1)];
+    let watts = "wattsPerUnit: 350";
+    outcome(&Site { cap: 10_000, host, prices, jobs: &jobs, watts, is_divisible: true, more: &more }, "heliotrope")
+}
+
+#[test]
+fn an_elastic_workload_has_as_many_replicas_as_its_supply_is_worth() {
+    let mut prices = [95; 96];
+    prices[1] = 20;
+    let wide = |more: &str, host: i64| {
+        let workload = format!(
+            "{{name: wide, expectedDurationSeconds: 7200, maxDelaySeconds: 21600, wattsPerAccelerator: 350, checkpoint: {{}},
+               replicas: {{min: 1, max: 4, {more}}}}}"
+        );
+        beside(&workload, &prices, host)
+    };
+    // with one replica it does 400 ‰ of its work for a quarter of the watts
+    let outcome = wide("speedPermille: [400, 700, 900, 1000]", 0);
+    // an hour at full at 20, and another at the width that does most with a kWh; that ends within 6 h of delay
+    assert_eq!(ran(&outcome, 0), [(0, 3600, 400), (3600, 7200, 1000), (7200, 12_600, 400)]);
+    let summary = summarise(&outcome, None);
+    assert_eq!((summary.limit_changes, summary.suspensions, summary.deadline_misses), (2, 0, 0));
+    // the other one draws 350 W for 100 s
+    let watt_seconds = 350.0 * (3600.0 + 4.0 * 3600.0 + 5400.0 + 100.0);
+    assert_eq!(summary.energy_kwh, (watt_seconds / 3.6_f64).round() / 1e6);
+    assert_eq!(outcome.workloads[0].accelerators, 4);
+    let bound = summary.lower_bound.unwrap().cost;
+    assert!(bound <= summary.cost && summary.cost - bound < 1e-5, "{bound} of {}", summary.cost);
+
+    // in step with its replicas, narrow work does no more with a kWh: what is cheap is run at full
+    assert!(ran(&wide("", 0), 0).iter().any(|(from, to, pace)| *from <= 3600 && 7200 <= *to && *pace == 1000));
+    // four accelerators sit in each of the two hosts: narrow work holds a host for longer
+    assert!(ran(&wide("speedPermille: [400, 700, 900, 1000]", 2000), 0).iter().all(|run| run.2 == 1000));
+}
+
+#[test]
+fn a_deadline_is_kept_where_the_work_takes_as_long_as_it_may() {
+    let mut prices = [95; 96];
+    prices[4..8].fill(20);
+    let with = |more: &str| {
+        let workload = format!(
+            "{{name: unsure, expectedDurationSeconds: 7200, actualDurationSeconds: 14400, wattsPerAccelerator: 350, checkpoint: {{}},
+               deadline: 2026-04-14T08:00:00Z, {more}}}"
+        );
+        let outcome = beside(&workload, &prices, 0);
+        (ran(&outcome, 0)[0].0, summarise(&outcome, None).deadline_misses)
+    };
+    // planned as expected it begins in the last moment at the cheapest price, and takes twice as long
+    let hour = |hours: i64| hours * 3600;
+    let (start, misses) = with("");
+    assert!(start >= hour(4) && misses == usize::from(start > hour(4)), "{start}, {misses} missed");
+    // two hours are kept back for what it may take longer; with three it begins sooner, at a higher price
+    assert_eq!(with("durationUpToSeconds: 14400"), (hour(4), 0));
+    let (start, misses) = with("durationUpToSeconds: 18000");
+    assert!(start == hour(3) && misses == 0, "{start}, {misses} missed");
+}
+
 #[test]
 fn a_profile_of_one_point_is_fixed_power() {
     let jobs = [(0, 4000, 2), (1000, 9000, 1), (1000, 3000, 3), (20_000, 12_345, 4)];

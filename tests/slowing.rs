@@ -37,6 +37,7 @@ fn work(id: usize, curve: Curve, seconds: i64, slack: Option<i64>) -> Workload {
         stops_later_by: Seconds::ZERO,
         start_by: slack.map(Moment),
         finish_by: slack.map(|slack| Moment(seconds + slack)),
+        uncertain: None,
     }
 }
 

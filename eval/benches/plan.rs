@@ -86,6 +86,7 @@ fn workload(i: u64) -> Workload {
         ahead: 0,
         start_by: None,
         finish_by: Some(Moment(SLOT * SLOTS - of(5, SLOT * 40))),
+        uncertain: None,
     }
 }
 

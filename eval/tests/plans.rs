@@ -7,7 +7,7 @@ use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::checker::check;
 use heliotrope::core::plan::{
     BudgetOf, BudgetWindow, Constraints, EnergyBudget, Heliotrope, Load, Outage, Pace, Policy, Pool, PoolChoice,
-    PoolId, Problem, Supply, Suspension, Workload,
+    PoolId, Problem, Supply, Suspension, Workload, worth_choosing,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{Joules, Moment, Seconds, Watts};
@@ -33,6 +33,29 @@ fn site_with_points(seed: u64, count: u64) -> Problem {
             })
         });
         workload.choices = points.collect();
+    }
+    problem
+}
+
+/// The same site where each workload runs in one, two or four accelerators, at full or at less: what is added last does less.
+fn site_with_widths(seed: u64, count: u64) -> Problem {
+    let mut problem = site(seed, count);
+    for workload in &mut problem.workloads {
+        let full = std::mem::take(&mut workload.choices);
+        let points = full.into_iter().flat_map(|choice| {
+            let each = [(4, 1000), (2, 640), (1, 370)]
+                .into_iter()
+                .flat_map(|width| POINTS[..3].iter().map(move |point| (width, point)));
+            each.map(move |((accelerators, speed), (watts, permille))| {
+                let watts = Watts(choice.load.watts.0 * watts / 1000).times(accelerators);
+                PoolChoice {
+                    load: Load { watts, accelerators, hosts: accelerators },
+                    pace: Pace::millionths(speed * permille).unwrap(),
+                    ..choice
+                }
+            })
+        });
+        workload.choices = worth_choosing(&points.collect::<Vec<_>>()).0;
     }
     problem
 }
@@ -89,6 +112,7 @@ fn site(seed: u64, count: u64) -> Problem {
             ahead: 0,
             start_by: None,
             finish_by: Some(arrival + length + Seconds(60 * (300 + of(4, 900)))),
+            uncertain: None,
         }
     });
     let workloads = workloads.collect();
@@ -146,7 +170,8 @@ fn no_bound_is_above_the_exact_optimum_and_no_plan_below() {
     let worlds = (0..12).map(|seed| (seed, site(seed, 12 + 6 * seed)));
     let with_points = (20..28).map(|seed| (seed, site_with_points(seed, 6 * (seed - 18))));
     let with_budgets = (60..68).map(|seed| (seed, site_with_budgets(seed, 6 * (seed - 58))));
-    for (seed, problem) in worlds.chain(with_points).chain(with_budgets) {
+    let with_widths = (80..86).map(|seed| (seed, site_with_widths(seed, 5 * (seed - 78))));
+    for (seed, problem) in worlds.chain(with_points).chain(with_budgets).chain(with_widths) {
         let plan = Heliotrope.plan(&problem);
         assert_eq!(check(&problem, &plan), vec![], "seed {seed}");
         assert_eq!(plan.misses(), 0, "seed {seed}: these sites have room for all");

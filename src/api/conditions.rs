@@ -29,6 +29,8 @@ pub const ON_NODES: &str = "OnNodes";
 pub const ADMITTED: &str = "Admitted";
 /// The workload has ended.
 pub const FINISHED: &str = "Finished";
+/// The workload is planned to be done by its deadline.
+pub const IN_TIME: &str = "InTime";
 
 /// A lease is in force on the node.
 pub const HELD: &str = "Held";

@@ -6,6 +6,8 @@ pub const MANAGED: &str = "heliotrope.dev/managed";
 pub const PROTECTED: &str = "heliotrope.dev/protected";
 /// On a Job: how long it is expected to run, as `2h30m`.
 pub const EXPECTED_DURATION: &str = "heliotrope.dev/expected-duration";
+/// On a Job: how long it may well run, as `4h`: nine of ten such runs took no longer, say.
+pub const DURATION_UP_TO: &str = "heliotrope.dev/duration-up-to";
 /// On a Job: how long it may be delayed for greener supply beyond its own length, as `6h`.
 pub const MAX_DELAY: &str = "heliotrope.dev/max-delay";
 /// On a Job: by when it must be finished, in RFC 3339.

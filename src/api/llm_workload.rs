@@ -58,6 +58,8 @@ pub const LONGEST_NAME: usize = 253;
 #[x_kube(
     validation = Rule::new("!(has(self.deadline) && has(self.maxDelaySeconds))")
         .message("give either deadline or maxDelaySeconds, not both"),
+    validation = Rule::new("!has(self.durationUpToSeconds) || (has(self.expectedDurationSeconds) && self.durationUpToSeconds >= self.expectedDurationSeconds)")
+        .message("durationUpToSeconds needs expectedDurationSeconds, and is no shorter"),
     validation = Rule::new("!has(oldSelf.workloadRef) || (has(self.workloadRef) && self.workloadRef == oldSelf.workloadRef)")
         .message("workloadRef can't be changed once it is set: make another LLMWorkload")
 )]
@@ -87,6 +89,11 @@ pub struct LLMWorkloadSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = LONGEST))]
     pub expected_duration_seconds: Option<i64>,
+    /// How long it may well run, in seconds: say, longer than nine of ten such runs took. With a deadline it is planned so that this is
+    /// kept even then, where it can be. Needs expectedDurationSeconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LONGEST))]
+    pub duration_up_to_seconds: Option<i64>,
     /// By when it must be finished. Until then it may be delayed for greener or cheaper supply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,

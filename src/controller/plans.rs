@@ -120,7 +120,7 @@ impl Plans {
         let uid = last.names.iter().find(|(_, name)| *name == workload).map(|(uid, _)| uid)?;
         let verdict = last.reasons.get(uid).cloned().unwrap_or_default();
         let why = explain(&last.problem, &last.plan, uid);
-        Some(ShownExplanation::new(&last, workload, verdict, why.as_ref()))
+        Some(ShownExplanation::new(&last, uid, workload, verdict, why.as_ref()))
     }
 
     fn write(&self, plan: &Shown) {

@@ -6,7 +6,7 @@ use super::signals::{Reading, value};
 use super::site::{self, Site};
 use super::world::{Item, State, World, load_of};
 use crate::api::conditions::{
-    self, ACCEPTED, ADMITTED, AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, FINISHED, FRESH, LEASED, WITHIN_CAP,
+    self, ACCEPTED, ADMITTED, AGENTS_REPORTING, COLD_START_SAFE, FEASIBLE, FINISHED, FRESH, IN_TIME, LEASED, WITHIN_CAP,
 };
 use crate::api::{
     ForecastError, GridSignal, GridSignalStatus, LLMWorkload, LLMWorkloadStatus, Phase, PowerDomain, PowerDomainStatus,
@@ -15,7 +15,7 @@ use crate::api::{
 use crate::caps::Order;
 use crate::core::admit::{Cycle, Reason, Verdict};
 use crate::core::forecast::Method;
-use crate::core::plan::PoolId;
+use crate::core::plan::{Outlook, PoolId};
 use crate::core::signal::{Hour, PastError, Standing};
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::job::{self, End};
@@ -71,6 +71,15 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
     conditions::set(set, ACCEPTED, true, "Accepted", "it can be served as it is written", generation, now);
     conditions::set(set, ADMITTED, item.grant.is_some(), &reason, &message, generation, now);
     let finished = matches!(item.state, State::Ended(_));
+    let outlook = verdict.and_then(|verdict| verdict.outlook.zip(world.problem.workload(&verdict.id)?.deadline()));
+    match outlook {
+        Some((outlook, deadline)) => {
+            let (is_kept, reason, text) = in_time(outlook, deadline);
+            conditions::set(set, IN_TIME, is_kept, reason, &text, generation, now);
+        }
+        // what was said last of one that has ended stays
+        None => set.retain(|condition| finished || condition.type_ != IN_TIME),
+    }
     conditions::set(
         set,
         FINISHED,
@@ -81,6 +90,26 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
         now,
     );
     status
+}
+
+/// How it stands with a deadline as planned: is it kept, the reason's name, and in words.
+pub(super) fn in_time(outlook: Outlook, deadline: Moment) -> (bool, &'static str, String) {
+    let by = clock(to_minute(deadline));
+    let minutes = |late: Seconds| Seconds(late.0.div_euclid(60) * 60 + 60);
+    match outlook {
+        Outlook::OnTime => (true, "InTime", format!("planned to be done by {by}, as asked")),
+        Outlook::AtRisk(late) => {
+            let late = minutes(late);
+            (
+                true,
+                "AtRisk",
+                format!("planned to be done by {by}, as asked, but {late} late if it takes as long as it may"),
+            )
+        }
+        Outlook::Late(late) => {
+            (false, "Late", format!("planned to be {} late: it was to be done by {by}", minutes(late)))
+        }
+    }
 }
 
 /// `14:30Z`, or with its date where that is not soon.

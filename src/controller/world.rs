@@ -10,7 +10,7 @@ use super::snapshot::Snapshot;
 use crate::api::{Grant, LLMWorkload, LLMWorkloadSpec, labels};
 use crate::core::admit::throttle;
 use crate::core::plan::{
-    Fixed, Load, Pace, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Workload,
+    Fixed, Load, Pace, Pool, PoolChoice, PoolId, PowerPlan, Problem, Running, Suspension, Uncertain, Workload,
 };
 use crate::units::{Moment, Seconds, Watts};
 use crate::workloads::checkpoint;
@@ -391,6 +391,10 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
         None => expected,
     };
     let deadline = spec.deadline.as_ref().map(|time| Moment(time.0.as_second()));
+    // what is to be done by a moment is planned so that it is even if it takes as long as it may
+    let in_all = done + running.map_or(Seconds::ZERO, |running| now - running.since - item.lost) + remaining;
+    let longer_by = Seconds(spec.duration_up_to_seconds.unwrap_or(0)) - in_all;
+    let uncertain = deadline.filter(|_| longer_by > Seconds::ZERO).map(|deadline| Uncertain { longer_by, deadline });
     let delayed = spec.max_delay_seconds.map(|delay| arrival + whole + Seconds(delay));
     let protected = |labels: Option<&BTreeMap<String, String>>| {
         labels.and_then(|all| all.get(labels::PROTECTED)).is_some_and(|v| v == "true")
@@ -421,7 +425,8 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
         stops_later_by: job::grace_beyond_usual(&item.job),
         ahead: 0,
         start_by: deadline.or(delayed).map(|by| by - expected),
-        finish_by: deadline.or(delayed),
+        finish_by: uncertain.map(|uncertain| uncertain.aim(now.max(arrival) + remaining)).or(deadline).or(delayed),
+        uncertain,
     }
 }
 

@@ -17,6 +17,7 @@ mod free;
 mod heliotrope;
 mod improve;
 mod ledger;
+mod lengths;
 mod order;
 mod place;
 mod points;
@@ -35,6 +36,7 @@ pub use constraints::{BudgetOf, BudgetWindow, Constraints, EnergyBudget, Mistake
 pub use explain::{Cost, Explanation, Obstacle, Short, explain};
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
+pub use lengths::{Outlook, Uncertain};
 pub use points::{NotWorth, Pace, Rise, rises, worth_choosing};
 pub use policy::{POLICIES, Policy, RunNow, by_name};
 pub use problem::{

@@ -44,7 +44,7 @@ pub(super) fn lower_bound(setup: &Setup, idle: Watts) -> Option<LowerBound> {
 
 /// The least sum of value × watts × seconds that a job's work can take; `points` are its own as the root sees them.
 fn least(steps: &Steps<i64>, points: &[OperatingPoint], job: &Job, end: Moment) -> i128 {
-    let by = job.finish_by.unwrap_or(end).min(end).max(job.arrival + job.length);
+    let by = job.finish_by().unwrap_or(end).min(end).max(job.arrival + job.length);
     if matches!(job.suspension, Suspension::ForSupply { .. }) {
         return bought(steps, points, job, by);
     }
@@ -93,10 +93,10 @@ fn bought(steps: &Steps<i64>, points: &[OperatingPoint], job: &Job, by: Moment) 
 /// left away. A pool has no more hosts in use than it has nodes, so each job is charged the smaller of its hosts and its part of all
 /// hosts by its accelerators: the sum of these is never above what is drawn.
 fn seen(setup: &Setup, job: &Job) -> Vec<OperatingPoint> {
-    let few = if job.finish_by.is_some() { job.points.len() } else { 1 };
+    let few = if job.finish_by().is_some() { job.points.len() } else { 1 };
     let seen = |point: &OperatingPoint| {
         let each = setup.pools.iter().map(|pool| {
-            let hosts = if few > 1 { hosts_at_least(pool, job.accelerators) } else { 0 };
+            let hosts = if few > 1 { hosts_at_least(pool, point.accelerators) } else { 0 };
             let up = setup.tree.chain(pool.domain);
             // rounded down, as a bound must be
             let permille = |watts: i64, domain| {

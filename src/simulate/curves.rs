@@ -11,15 +11,22 @@ use crate::yaml::{Document, YamlError};
 pub struct OperatingPoint {
     /// Draw of the accelerators, without hosts.
     pub watts: Watts,
+    /// How many these are.
+    pub accelerators: u32,
     /// Speed, as a part of that at full.
     pub pace: Pace,
 }
 
 impl OperatingPoint {
-    /// The only point of what is never slowed.
+    /// The only point of an accelerator that is never slowed.
     #[must_use]
     pub fn full(watts: Watts) -> Self {
-        Self { watts, pace: Pace::FULL }
+        Self { watts, accelerators: 1, pace: Pace::FULL }
+    }
+
+    /// The point of so many that work in step.
+    pub(super) fn times(self, accelerators: u32) -> Self {
+        Self { watts: self.watts.times(accelerators), accelerators, ..self }
     }
 }
 
@@ -134,7 +141,8 @@ fn worth(measured: &[(f64, f64)]) -> Option<Vec<OperatingPoint>> {
         Some(PoolChoice { pool: PoolId(0), load, pace })
     });
     let (worth, _) = worth_choosing(&points.collect::<Vec<_>>());
-    let points = worth.iter().map(|point| OperatingPoint { watts: point.load.watts, pace: point.pace });
+    let points =
+        worth.iter().map(|point| OperatingPoint { pace: point.pace, ..OperatingPoint::full(point.load.watts) });
     let points: Vec<OperatingPoint> = points.collect();
     (!points.is_empty()).then_some(points)
 }

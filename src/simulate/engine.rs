@@ -240,12 +240,15 @@ impl<'a> Engine<'a> {
         let choices = pools
             .filter(|(_, (_, model))| job.model.as_ref().is_none_or(|wanted| wanted == *model))
             .flat_map(|(i, _)| {
-                let hosts = self.hosts(job, PoolId(i));
-                let load = move |watts| Load { watts, accelerators: job.accelerators, hosts };
-                let points = job.points.iter();
-                points.map(move |point| PoolChoice { pool: PoolId(i), load: load(point.watts), pace: point.pace })
+                job.points.iter().map(move |point| {
+                    let hosts = self.hosts(point.accelerators, PoolId(i));
+                    let load = Load { watts: point.watts, accelerators: point.accelerators, hosts };
+                    PoolChoice { pool: PoolId(i), load, pace: point.pace }
+                })
             })
             .collect();
+        let soonest = now.max(job.arrival) + remaining;
+        let (start_by, finish_by, uncertain) = job.known(length, soonest);
         Workload {
             id: job.id.clone(),
             priority: job.priority,
@@ -260,16 +263,16 @@ impl<'a> Engine<'a> {
             }),
             suspension: job.suspension,
             stops_later_by: Seconds::ZERO,
-            start_by: job.start_by,
-            // what it may wait is known, and its length only as it is believed
-            finish_by: job.finish_by.map(|by| job.start_by.map_or(by, |latest| latest + length)),
+            start_by,
+            finish_by,
+            uncertain,
         }
     }
 
-    /// Hosts that a job brings into use in a pool: it is packed into as few as hold it, shared with no other job.
-    fn hosts(&self, job: &Job, pool: PoolId) -> u32 {
+    /// Hosts that a job with so many accelerators brings into use in a pool: it is packed into as few as hold it, shared with no other job.
+    fn hosts(&self, accelerators: u32, pool: PoolId) -> u32 {
         let pool = &self.setup.pools[pool.0];
-        job.accelerators.div_ceil((pool.accelerators / pool.nodes.max(1)).max(1))
+        accelerators.div_ceil((pool.accelerators / pool.nodes.max(1)).max(1))
     }
 
     fn carry_out(&mut self, now: Moment, decided: &Cycle, order: &[usize]) {
@@ -359,7 +362,7 @@ impl<'a> Engine<'a> {
             if let Some((pool, point)) = progress.point() {
                 let sum = in_use.entry(pool.0).or_default();
                 sum.0 = sum.0.saturating_add(point.watts.0);
-                sum.1 += u64::from(self.hosts(progress.job, pool));
+                sum.1 += u64::from(self.hosts(point.accelerators, pool));
             }
         }
         in_use
@@ -503,9 +506,9 @@ fn workload_outcome(
         class: job.class.clone(),
         arrival: job.arrival,
         length: job.length,
-        accelerators: job.accelerators,
+        accelerators: job.accelerators(),
         watts: full,
-        finish_by: job.finish_by,
+        finish_by: job.finish_by(),
         done: progress.done(),
         runs: progress.runs.iter().map(ran).collect(),
         finished: progress.finished,

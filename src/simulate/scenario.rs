@@ -375,10 +375,14 @@ pub struct ScenarioWorkload {
     /// Accelerators of each replica.
     #[serde(default = "one")]
     pub accelerators_per_replica: u32,
-    /// Replicas; elastic width is not served yet.
+    /// Replicas: as many as `max`, and down to `min` where it may wait and that costs less. Changing how many is free.
     pub replicas: Option<Replicas>,
-    /// How long it runs.
+    /// How long it is expected to run, with all its replicas.
     pub expected_duration_seconds: u32,
+    /// How long it may well run; its deadline is kept even then, where it can be.
+    pub duration_up_to_seconds: Option<u32>,
+    /// How long it does run, which no plan knows; as expected if not said.
+    pub actual_duration_seconds: Option<u32>,
     /// By when it must be finished.
     #[serde(deserialize_with = "maybe_moment", default)]
     pub deadline: Option<Moment>,
@@ -402,13 +406,16 @@ pub struct ScenarioWorkload {
 }
 
 /// Replicas of a workload.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Replicas {
     /// At least.
     pub min: u32,
     /// At most.
     pub max: u32,
+    /// How fast it works with each number from `min` to `max`, in thousandths of its speed with `max`. Left out: in step with the
+    /// number.
+    pub speed_permille: Option<Vec<u32>>,
 }
 
 /// What stopping and starting costs.

@@ -1,8 +1,8 @@
 //! The work of a scenario: jobs of a trace, and single workloads.
 
 use super::curves::{self, OperatingPoint};
-use super::scenario::{MOST, Scenario, StartRule};
-use crate::core::plan::{Suspension, WorkloadId};
+use super::scenario::{MOST, Replicas, Scenario, StartRule};
+use crate::core::plan::{Pace, Suspension, Uncertain, WorkloadId};
 use crate::units::{Moment, Seconds, Watts};
 use crate::yaml::{Document, YamlError};
 
@@ -19,33 +19,67 @@ pub struct Job {
     pub length: Seconds,
     /// How long the planner believes it runs.
     pub believed: Seconds,
-    /// Accelerators it holds.
-    pub accelerators: u32,
-    /// Its operating points, of all its accelerators together; the full one first. Never empty.
+    /// How long it may well take: its deadline is kept even so, where it can be.
+    pub up_to: Seconds,
+    /// Its operating points, of all its accelerators together; the full one first. Never empty. One that is elastic has points of
+    /// several widths.
     pub points: Vec<OperatingPoint>,
     /// Only in pools of this model; in any if not said.
     pub model: Option<String>,
     /// Higher goes first.
     pub priority: i32,
-    /// When it is to start at the latest; known before its length is.
-    pub start_by: Option<Moment>,
-    /// By when it should have finished.
-    pub finish_by: Option<Moment>,
+    /// How long it may wait; none: it is never delayed.
+    pub wait: Option<Wait>,
     /// What it may be stopped for.
     pub suspension: Suspension,
 }
 
+/// How long a job may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until it can just be finished by then.
+    Until(Moment),
+    /// So much beyond its own length, however long that is.
+    Beyond(Seconds),
+}
+
 impl Job {
+    /// By when it should have finished; none where it is never delayed.
+    #[must_use]
+    pub fn finish_by(&self) -> Option<Moment> {
+        Some(match self.wait? {
+            Wait::Until(deadline) => deadline,
+            Wait::Beyond(wait) => self.arrival + self.length + wait,
+        })
+    }
+
+    /// What a plan may know of when it should start and finish, if it is believed to take so long in all and could be done by `soonest`.
+    #[must_use]
+    pub fn known(&self, believed: Seconds, soonest: Moment) -> (Option<Moment>, Option<Moment>, Option<Uncertain>) {
+        match self.wait {
+            None => (None, None, None),
+            // what it may wait is known, and its length only as it is believed
+            Some(Wait::Beyond(wait)) => (Some(self.arrival + wait), Some(self.arrival + wait + believed), None),
+            Some(Wait::Until(deadline)) => {
+                let longer_by = self.up_to - believed;
+                let uncertain = (longer_by > Seconds::ZERO).then_some(Uncertain { longer_by, deadline });
+                let aim = uncertain.map_or(deadline, |uncertain| uncertain.aim(soonest));
+                (Some(deadline - believed), Some(aim), uncertain)
+            }
+        }
+    }
+
     /// Draw of its accelerators at full, without hosts.
     #[must_use]
     pub fn watts(&self) -> Watts {
         self.points.first().map_or(Watts::ZERO, |point| point.watts)
     }
-}
 
-/// The points of so many accelerators that work in step.
-fn together(each: &[OperatingPoint], accelerators: u32) -> Vec<OperatingPoint> {
-    each.iter().map(|point| OperatingPoint { watts: point.watts.times(accelerators), ..*point }).collect()
+    /// Accelerators that it holds at full.
+    #[must_use]
+    pub fn accelerators(&self) -> u32 {
+        self.points.first().map_or(0, |point| point.accelerators)
+    }
 }
 
 type Read<'a> = dyn Fn(&str, &str) -> Result<String, YamlError> + 'a;
@@ -74,12 +108,12 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
         if workload.expected_duration_seconds == 0 {
             return wrong("expectedDurationSeconds", "is zero: there is nothing to run");
         }
-        let replicas = workload.replicas.map_or(1, |replicas| replicas.min);
-        if workload.replicas.is_some_and(|replicas| replicas.max != replicas.min) {
-            return wrong("replicas.max", "elastic width is not served yet: max must be min");
-        }
-        let accelerators = replicas.checked_mul(workload.accelerators_per_replica).filter(|n| *n > 0);
-        let Some(accelerators) = accelerators else {
+        let widths = match &workload.replicas {
+            None => vec![(1, Pace::FULL)],
+            Some(replicas) => widths(replicas).map_err(|(name, what)| document.error(&field(name), what))?,
+        };
+        let most = widths[0].0.checked_mul(workload.accelerators_per_replica).filter(|n| *n > 0);
+        let Some(accelerators) = most else {
             return wrong("acceleratorsPerReplica", "replicas × acceleratorsPerReplica must be from 1 to 4294967295");
         };
         if let Some(model) = workload.accelerator.as_ref().filter(|model| !models.contains(model)) {
@@ -95,24 +129,32 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
             return wrong(named, &format!("{accelerators} accelerators of {} are more than 10 GW", each[0].watts));
         }
         let arrival = workload.arrival.unwrap_or(scenario.start);
-        let length = Seconds(i64::from(workload.expected_duration_seconds));
-        let finish_by = match (workload.deadline, workload.max_delay_seconds) {
+        let believed = workload.expected_duration_seconds;
+        let (length, up_to) =
+            (workload.actual_duration_seconds.unwrap_or(believed), workload.duration_up_to_seconds.unwrap_or(believed));
+        if length == 0 {
+            return wrong("actualDurationSeconds", "is zero: there is nothing to run");
+        }
+        if up_to < believed {
+            return wrong("durationUpToSeconds", "is shorter than expectedDurationSeconds");
+        }
+        let [length, believed, up_to] = [length, believed, up_to].map(|seconds| Seconds(i64::from(seconds)));
+        let wait = match (workload.deadline, workload.max_delay_seconds) {
             (Some(_), Some(_)) => return wrong("maxDelaySeconds", "give either deadline or maxDelaySeconds"),
-            (Some(deadline), None) => Some(deadline),
-            (None, delay) => delay.map(|delay| arrival + length + Seconds(i64::from(delay))),
+            (Some(deadline), None) => Some(Wait::Until(deadline)),
+            (None, delay) => delay.map(|delay| Wait::Beyond(Seconds(i64::from(delay)))),
         };
         jobs.push(Job {
             id: workload.name.as_str().into(),
             class: format!("{:?}", workload.class),
             arrival,
             length,
-            believed: length,
-            accelerators,
-            points: together(&each, accelerators),
+            believed,
+            up_to,
+            points: of_all_widths(&each, &widths, workload.accelerators_per_replica),
             model: workload.accelerator.clone(),
             priority: workload.priority,
-            start_by: finish_by.map(|by| by - length),
-            finish_by,
+            wait,
             suspension: match workload.checkpoint {
                 Some(checkpoint) => Suspension::ForSupply { cost: Seconds(i64::from(checkpoint.cost_seconds)) },
                 None => Suspension::ForCapOnly,
@@ -120,6 +162,54 @@ fn single(document: &Document, scenario: &Scenario, models: &[String], read: &Re
         });
     }
     Ok(jobs)
+}
+
+/// The most widths that one workload is planned with: more are thinned out, evenly.
+const WIDTHS: u32 = 16;
+
+/// How many replicas it may have, the most first, and how fast it works with them; else which field is wrong, and how.
+fn widths(replicas: &Replicas) -> Result<Vec<(u32, Pace)>, (&'static str, String)> {
+    let Replicas { min, max, speed_permille } = replicas;
+    if *min == 0 || max < min {
+        return Err(("replicas", format!("from {min} to {max}: min must be 1 or more, and max no less")));
+    }
+    let all = max - min;
+    if let Some(speeds) = speed_permille {
+        let rises = speeds.windows(2).all(|pair| pair[0] < pair[1]);
+        let ends_at_full = speeds.first().is_some_and(|first| *first > 0) && speeds.last() == Some(&1000);
+        if speeds.len() != all as usize + 1 || !rises || !ends_at_full {
+            let what =
+                format!("must be {} figures, of {min} to {max} replicas, that rise from above 0 to 1000", all + 1);
+            return Err(("replicas.speedPermille", what));
+        }
+    }
+    let speed = |more: u32| match speed_permille {
+        Some(speeds) => speeds[more as usize] * 1000,
+        None => u32::try_from(u64::from(min + more) * 1_000_000 / u64::from(*max)).unwrap_or(1_000_000),
+    };
+    let steps = all.min(WIDTHS - 1);
+    let each = (0..=steps).rev().map(|step| {
+        let more = u32::try_from(u64::from(all) * u64::from(step) / u64::from(steps.max(1))).unwrap_or(all);
+        // of very many the narrowest do less than a millionth
+        (min + more, Pace::millionths(speed(more).max(1)).unwrap_or(Pace::FULL))
+    });
+    Ok(each.collect())
+}
+
+/// The points of an accelerator at each of some widths, the full one first.
+fn of_all_widths(each: &[OperatingPoint], widths: &[(u32, Pace)], per_replica: u32) -> Vec<OperatingPoint> {
+    let all = widths.iter().flat_map(|(replicas, speed)| {
+        each.iter().filter_map(move |point| {
+            let millionths = u64::from(speed.per_million()) * u64::from(point.pace.per_million()) / 1_000_000;
+            let pace = Pace::millionths(u32::try_from(millionths).ok()?)?;
+            Some(OperatingPoint { pace, ..point.times(replicas * per_replica) })
+        })
+    });
+    let mut all: Vec<OperatingPoint> = all.collect();
+    // the pace is a point's name: of two with the same one, the one that draws less stays
+    all.sort_by_key(|point| (std::cmp::Reverse(point.pace), point.watts));
+    all.dedup_by_key(|point| point.pace);
+    all
 }
 
 fn traced(document: &Document, scenario: &Scenario, read: &Read<'_>) -> Result<Vec<Job>, YamlError> {
@@ -156,12 +246,11 @@ fn traced(document: &Document, scenario: &Scenario, read: &Read<'_>) -> Result<V
             arrival,
             length: *length,
             believed,
-            accelerators: *units,
-            points: together(&each, *units),
+            up_to: believed,
+            points: each.iter().map(|point| point.times(*units)).collect(),
             model: None,
             priority: 0,
-            start_by: Some(arrival + wait),
-            finish_by: Some(arrival + *length + wait),
+            wait: Some(Wait::Beyond(wait)),
             suspension: if trace.interruptible {
                 Suspension::ForSupply { cost: Seconds::ZERO }
             } else {

@@ -221,6 +221,13 @@ pub fn workload(job: &Job) -> (LLMWorkload, Vec<AnnotationError>) {
         spec.expected_duration_seconds = Some(seconds(text, 1, LONGEST)?);
         Ok(())
     });
+    read(labels::DURATION_UP_TO, &mut |text| {
+        let Some(expected) = spec.expected_duration_seconds else {
+            return Err(format!("give {} too", labels::EXPECTED_DURATION));
+        };
+        spec.duration_up_to_seconds = Some(seconds(text, expected, LONGEST)?);
+        Ok(())
+    });
     read(labels::DEADLINE, &mut |text| {
         let moment: Moment = text.parse().map_err(|error: crate::units::ParseUnitError| error.to_string())?;
         let time = jiff::Timestamp::from_second(moment.0).map_err(|error| error.to_string())?;

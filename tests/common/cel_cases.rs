@@ -230,6 +230,12 @@ fn llm_workloads(cases: &mut Cases) {
         json!({"deadline": "2026-12-01T00:00:00Z", "maxDelaySeconds": 60}),
         "either deadline or maxDelaySeconds",
     );
+    let lengths =
+        |expected: i64, up_to: i64| json!({"expectedDurationSeconds": expected, "durationUpToSeconds": up_to});
+    cases.accepted(kind, lengths(60, 60));
+    for wrong in [lengths(61, 60), json!({"durationUpToSeconds": 60})] {
+        cases.refused(kind, wrong, "durationUpToSeconds needs expectedDurationSeconds, and is no shorter");
+    }
     cases.accepted(kind, json!({"replicas": {"min": 2, "max": 2}}));
     cases.refused(kind, json!({"replicas": {"min": 1, "max": 2}}), "elastic width is not served yet");
 }

@@ -1,7 +1,10 @@
 //! Plans as they are shown and stored: names where the core has places, times as people write them.
 
+use super::super::status::in_time;
 use super::Last;
-use crate::core::plan::{Change, Entry, Explanation, Obstacle, PoolId, PowerPlan, Problem, Run, ScarcePrice, Short};
+use crate::core::plan::{
+    Change, Entry, Explanation, Obstacle, Outlook, PoolId, PowerPlan, Problem, Run, ScarcePrice, Short, Workload,
+};
 use crate::units::{Moment, Money, Seconds};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -46,6 +49,9 @@ pub struct ShownEntry {
     pub runs: Vec<ShownRun>,
     /// Seconds later than asked.
     pub late_seconds: i64,
+    /// Seconds later than asked where it takes as long as it may well take, and is in time else.
+    #[serde(default)]
+    pub at_risk_seconds: i64,
     /// Why so.
     pub why: String,
 }
@@ -108,6 +114,9 @@ pub struct ShownChange {
     pub after: Vec<ShownRun>,
     /// Seconds later than asked it would finish.
     pub late_seconds: i64,
+    /// Seconds later than asked where it takes as long as it may well take, and would be in time else.
+    #[serde(default)]
+    pub at_risk_seconds: i64,
     /// Why.
     pub why: String,
 }
@@ -130,18 +139,25 @@ pub struct ShownExplanation {
     pub obstacles: Vec<String>,
     /// What it costs as planned and from now on, in words; none where it can run nowhere.
     pub costs: Option<String>,
+    /// How it stands with its deadline, in words; none where it has none.
+    #[serde(default)]
+    pub deadline: Option<String>,
 }
 
 impl Shown {
     /// A plan as it is shown.
     pub(super) fn new(last: &Last, digest: String, parent: Option<String>) -> Self {
         let plan = &last.plan;
-        let entry = |entry: &Entry| ShownEntry {
-            workload: last.name(&entry.id),
-            uid: entry.id.to_string(),
-            runs: runs(&last.problem, &entry.runs),
-            late_seconds: entry.late.0,
-            why: format!("{:?}", entry.why),
+        let entry = |entry: &Entry| {
+            let (late_seconds, at_risk_seconds) = standing(last.problem.outlook(entry));
+            ShownEntry {
+                workload: last.name(&entry.id),
+                uid: entry.id.to_string(),
+                runs: runs(&last.problem, &entry.runs),
+                late_seconds,
+                at_risk_seconds,
+                why: format!("{:?}", entry.why),
+            }
         };
         Self {
             generation: plan.generation,
@@ -152,7 +168,7 @@ impl Shown {
             cost: plan.cost.as_units(),
             bound: plan.bound.map(Money::as_units),
             gap_percent: plan.gap().map(|gap| gap * 100.0),
-            misses: plan.misses(),
+            misses: last.problem.missed(plan),
             scarce: plan.scarce.iter().map(ShownPrice::new).collect(),
             entries: plan.entries.iter().map(entry).collect(),
         }
@@ -174,18 +190,22 @@ impl ShownPrice {
 impl DryRun {
     /// What another plan would do otherwise than the one in force.
     pub(super) fn new(last: &Last, problem: &Problem, other: &PowerPlan, changes: &[Change]) -> Self {
-        let change = |change: &Change| ShownChange {
-            workload: last.name(&change.id),
-            before: runs(problem, &change.before),
-            after: runs(problem, &change.after),
-            late_seconds: change.late.0,
-            why: format!("{:?}", change.why),
+        let change = |change: &Change| {
+            let (late_seconds, at_risk_seconds) = standing(change.outlook);
+            ShownChange {
+                workload: last.name(&change.id),
+                before: runs(problem, &change.before),
+                after: runs(problem, &change.after),
+                late_seconds,
+                at_risk_seconds,
+                why: format!("{:?}", change.why),
+            }
         };
         Self {
             now: problem.now.to_string(),
             cost: (last.plan.cost.as_units(), other.cost.as_units()),
             bound: other.bound.map(Money::as_units),
-            misses: (last.plan.misses(), other.misses()),
+            misses: (last.problem.missed(&last.plan), problem.missed(other)),
             changes: changes.iter().map(change).collect(),
         }
     }
@@ -193,7 +213,15 @@ impl DryRun {
 
 impl ShownExplanation {
     /// Why a workload runs when it does: its verdict, and what the plan says of it, where it is planned.
-    pub(super) fn new(last: &Last, workload: &str, verdict: (String, String), why: Option<&Explanation>) -> Self {
+    pub(super) fn new(
+        last: &Last,
+        uid: &str,
+        workload: &str,
+        verdict: (String, String),
+        why: Option<&Explanation>,
+    ) -> Self {
+        let deadline = last.problem.workload(uid).and_then(Workload::deadline);
+        let outlook = last.plan.entry(uid).and_then(|entry| last.problem.outlook(entry));
         Self {
             workload: workload.to_owned(),
             now: last.problem.now.to_string(),
@@ -202,6 +230,7 @@ impl ShownExplanation {
             runs: why.map(|why| runs(&last.problem, &why.runs)).unwrap_or_default(),
             obstacles: why.iter().flat_map(|why| &why.obstacles).map(in_words).collect(),
             costs: why.and_then(costs),
+            deadline: outlook.zip(deadline).map(|(outlook, deadline)| in_time(outlook, deadline).2),
         }
     }
 }
@@ -271,8 +300,21 @@ fn all(runs: &[ShownRun]) -> String {
     }
 }
 
-fn late(seconds: i64) -> String {
-    if seconds > 0 { format!(", {} late", Seconds(seconds)) } else { String::new() }
+/// Seconds that a deadline is missed by, and those that it may be missed by.
+fn standing(outlook: Option<Outlook>) -> (i64, i64) {
+    match outlook {
+        Some(Outlook::Late(late)) => (late.0, 0),
+        Some(Outlook::AtRisk(late)) => (0, late.0),
+        Some(Outlook::OnTime) | None => (0, 0),
+    }
+}
+
+fn late(seconds: i64, at_risk: i64) -> String {
+    match (seconds, at_risk) {
+        (0, 0) => String::new(),
+        (0, late) => format!(", {} late if it takes as long as it may", Seconds(late)),
+        (late, _) => format!(", {} late", Seconds(late)),
+    }
 }
 
 fn bound(bound: Option<f64>) -> String {
@@ -295,7 +337,8 @@ impl fmt::Display for Shown {
             writeln!(f, "{} is scarce from {} to {}: {:.4} {unit}", price.of, price.from, price.until, price.price)?;
         }
         for entry in &self.entries {
-            writeln!(f, "{}: {}{} ({})", entry.workload, all(&entry.runs), late(entry.late_seconds), entry.why)?;
+            let late = late(entry.late_seconds, entry.at_risk_seconds);
+            writeln!(f, "{}: {}{late} ({})", entry.workload, all(&entry.runs), entry.why)?;
         }
         Ok(())
     }
@@ -321,8 +364,9 @@ impl fmt::Display for DryRun {
             misses.1,
             changes.len()
         )?;
-        for ShownChange { workload, before, after, late_seconds, why } in changes {
-            writeln!(f, "{workload}: {}{} instead of {} ({why})", all(after), late(*late_seconds), all(before))?;
+        for ShownChange { workload, before, after, late_seconds, at_risk_seconds, why } in changes {
+            let late = late(*late_seconds, *at_risk_seconds);
+            writeln!(f, "{workload}: {}{late} instead of {} ({why})", all(after), all(before))?;
         }
         Ok(())
     }
@@ -337,6 +381,9 @@ impl fmt::Display for ShownExplanation {
         }
         if !self.runs.is_empty() {
             writeln!(f, "  planned: {}", all(&self.runs))?;
+        }
+        if let Some(deadline) = &self.deadline {
+            writeln!(f, "  {deadline}")?;
         }
         for obstacle in &self.obstacles {
             writeln!(f, "  {obstacle}")?;

@@ -454,7 +454,7 @@ fn verdict(problem: &Problem, workload: &Workload, entry: &Entry, reason: Reason
         watts: watts.unwrap_or(Watts::ZERO),
         start: entry.start(),
         finish: entry.finish(),
-        late: entry.late,
+        outlook: problem.outlook(entry),
         slowed: slowed.map(|run| Slow { pace: run.pace, until: run.end, saves_permille }),
     }
 }

@@ -1,7 +1,7 @@
 //! The reason, the time and the number that every workload gets.
 
-use crate::core::plan::{Pace, PoolId, WorkloadId};
-use crate::units::{CarbonIntensity, Moment, Seconds, Watts};
+use crate::core::plan::{Outlook, Pace, PoolId, WorkloadId};
+use crate::units::{CarbonIntensity, Moment, Watts};
 use serde::Serialize;
 
 /// Why a workload is where it is. The variant's name is the `reason` in statuses, events and metrics.
@@ -176,8 +176,8 @@ pub struct Verdict {
     pub start: Option<Moment>,
     /// When it finishes, as planned.
     pub finish: Option<Moment>,
-    /// How much later than asked.
-    pub late: Seconds,
+    /// How it stands with its deadline, as planned; none where it has none, or can run nowhere.
+    pub outlook: Option<Outlook>,
     /// How it is held below full, where it runs so.
     pub slowed: Option<Slow>,
 }

@@ -54,7 +54,8 @@ struct Open {
     taken: Taken,
 }
 
-/// What may be done in a cell at one point: what it costs and does, and what is paid more where it begins there after a stop.
+/// What may be done in a cell at one point: what it costs and does, and what is paid more where it begins there after a stop (at any
+/// point).
 #[derive(Debug, Clone, Copy)]
 struct Row {
     taken: Taken,
@@ -63,13 +64,13 @@ struct Row {
     start: f64,
 }
 
-/// How each state of a cell was reached at the least cost: whether it ran before where it rests, what it was before where it runs, and
-/// at which of the points it runs if it ran before or was never stopped, and if it begins anew.
+/// How each state of a cell was reached at the least cost: whether it ran before where it rests, and what it was before and at which of
+/// the points it runs where it runs.
 #[derive(Debug, Clone, Copy)]
 struct Back {
     ran: bool,
     before: Stage,
-    points: (usize, usize),
+    point: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,7 +311,7 @@ const HALVINGS: usize = 14;
 /// taken is the choice under the least pay that is enough, the rest of its last seconds left away.
 ///
 /// A run that begins within a cell is looked at as if it began at its beginning or its end, so a start is counted at the lower price of its cell
-/// and the one before.
+/// and the one before; and as at the point that draws least, since it may begin there for a second and go on at another.
 fn with_restarts(
     market: &Market<'_>,
     unit: impl Fn(&Way, usize) -> f64,
@@ -322,9 +323,9 @@ fn with_restarts(
     let mut highest = 1.0_f64;
     let mut before = None;
     for (cell, seconds) in offer.window(market) {
+        let supply = |cell| points.iter().map(|way| market.supply(way, cell).max(0.0)).fold(f64::INFINITY, f64::min);
+        let start = offer.restart * before.map_or(supply(cell), |before| supply(cell).min(supply(before)));
         for way in points {
-            let supply = |cell| market.supply(way, cell).max(0.0);
-            let start = offer.restart * before.map_or(supply(cell), |before| supply(cell).min(supply(before)));
             let row = Row {
                 taken: Taken::of(way, cell, seconds),
                 cost: unit(way, cell) * seconds,
@@ -375,19 +376,12 @@ fn under_pay(
         (fresh, runs) = (f64::INFINITY, 0.0);
     }
     for cell in rows.chunks(points.max(1)) {
-        let (mut go, mut start) = ((f64::INFINITY, 0), (f64::INFINITY, 0));
-        for (i, row) in cell.iter().enumerate() {
-            let cost = row.cost - pay * row.work;
-            if cost < go.0 {
-                go = (cost, i);
-            }
-            if cost + row.start < start.0 {
-                start = (cost + row.start, i);
-            }
-        }
-        let each = [(fresh + go.0, Stage::Fresh), (rests + start.0, Stage::Rests), (runs + go.0, Stage::Runs)];
+        let each = cell.iter().map(|row| row.cost - pay * row.work).enumerate();
+        let (point, go) = each.fold((0, f64::INFINITY), |least, next| if next.1 < least.1 { next } else { least });
+        let start = cell.first().map_or(0.0, |row| row.start);
+        let each = [(fresh + go, Stage::Fresh), (rests + go + start, Stage::Rests), (runs + go, Stage::Runs)];
         let best = each.into_iter().fold(each[2], |best, next| if next.0 < best.0 { next } else { best });
-        back.push(Back { ran: runs < rests, before: best.1, points: (go.1, start.1) });
+        back.push(Back { ran: runs < rests, before: best.1, point });
         (rests, runs) = (rests.min(runs), best.0);
     }
     let least = fresh.min(rests).min(runs);
@@ -408,7 +402,7 @@ fn under_pay(
                 }
             }
             Stage::Runs => {
-                let row = &cell[if back.before == Stage::Rests { back.points.1 } else { back.points.0 }];
+                let row = &cell[back.point];
                 taken.push(row.taken);
                 work += row.work;
                 back.before

@@ -1,7 +1,6 @@
 //! What one plan does otherwise than another.
 
-use super::{PowerPlan, Problem, Run, Why, WorkloadId};
-use crate::units::Seconds;
+use super::{Outlook, PowerPlan, Problem, Run, Why, WorkloadId};
 
 /// A workload that is to run at another time, or elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +11,8 @@ pub struct Change {
     pub before: Vec<Run>,
     /// Its runs in the second, from now on.
     pub after: Vec<Run>,
-    /// How much later than asked it finishes in the second.
-    pub late: Seconds,
+    /// How it stands with its deadline in the second; none where it has none, or can run nowhere.
+    pub outlook: Option<Outlook>,
     /// Why the second has it so.
     pub why: Why,
 }
@@ -25,7 +24,7 @@ pub fn changes(problem: &Problem, first: &PowerPlan, second: &PowerPlan) -> Vec<
         let before = first.entry(&entry.id).map(|entry| entry.runs_from(problem.now)).unwrap_or_default();
         let after = entry.runs_from(problem.now);
         let id = entry.id.clone();
-        (before != after).then_some(Change { id, before, after, late: entry.late, why: entry.why })
+        (before != after).then_some(Change { id, before, after, outlook: problem.outlook(entry), why: entry.why })
     });
     each.collect()
 }

@@ -1,7 +1,7 @@
 //! What a planner is asked, and what it answers.
 
 use super::draws::with_hosts;
-use super::{Constraints, Pace};
+use super::{Constraints, Outlook, Pace, Uncertain};
 use crate::core::domain::{DomainId, DomainTree};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
@@ -145,6 +145,8 @@ pub struct Workload {
     /// It should have finished by then, and until then it may be delayed for cheaper supply.
     /// None: it is never delayed for supply, and starts as soon as there is room.
     pub finish_by: Option<Moment>,
+    /// Why `finish_by` lies before its deadline; none where its length is sure, or moves its deadline.
+    pub uncertain: Option<Uncertain>,
 }
 
 /// One pool where a workload may run, and one of its operating points there.
@@ -368,7 +370,7 @@ impl PowerPlan {
         Some((self.cost.0.saturating_sub(bound.0)).max(0) as f64 / cost)
     }
 
-    /// How many of its workloads miss their deadline.
+    /// How many of its workloads are later than their `finish_by`.
     #[must_use]
     pub fn misses(&self) -> usize {
         self.entries.iter().filter(|entry| entry.late > Seconds::ZERO).count()
@@ -394,6 +396,19 @@ impl Problem {
         let out = self.constraints.outages.iter();
         let out = out.filter(|outage| outage.pool == pool && outage.from <= at && at < outage.until);
         out.fold(self.pool(pool).accelerators, |left, outage| left.saturating_sub(outage.accelerators))
+    }
+
+    /// How it stands with the deadline of a workload by a plan's entry; none where it has none, or can run nowhere.
+    #[must_use]
+    pub fn outlook(&self, entry: &Entry) -> Option<Outlook> {
+        self.workload(&entry.id)?.outlook(entry.finish()?)
+    }
+
+    /// How many workloads miss their deadline by a plan.
+    #[must_use]
+    pub fn missed(&self, plan: &PowerPlan) -> usize {
+        let late = |entry: &&Entry| matches!(self.outlook(entry), Some(Outlook::Late(_)));
+        plan.entries.iter().filter(late).count()
     }
 
     /// From when on a workload can run.

@@ -287,6 +287,13 @@ impl<'a> Fleet<'a> {
             for points in open {
                 let point = slowest(points);
                 let PoolChoice { pool, load, .. } = points[point];
+                // it is levelled by its watts only: it holds what its widest point takes
+                let widest = points[..=point].iter().map(|choice| choice.load);
+                let load = widest.fold(load, |load, other| Load {
+                    accelerators: load.accelerators.max(other.accelerators),
+                    hosts: load.hosts.max(other.hosts),
+                    ..load
+                });
                 add(&mut drawn, pool, load, 1);
                 let has_accelerators = drawn[pool.0].1 <= i64::from(self.problem.pool(pool).accelerators);
                 let watts = self.by_domain(&drawn);
