@@ -55,7 +55,7 @@ fn problem(prices: &[i64], workloads: Vec<Workload>) -> Problem {
         horizon: Seconds(2 * Seconds::DAY.0),
         tree,
         pools,
-        supplies: vec![Supply { price: Steps::new(90_000_000, hourly), intensity: None, own: None }],
+        supplies: vec![Supply::at(Steps::new(90_000_000, hourly))],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),

@@ -4,8 +4,8 @@
 
 use heliotrope::core::domain::{DomainSpec, DomainTree};
 use heliotrope::core::plan::{
-    Constraints, Heliotrope, Load, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Short, Supply,
-    Suspension, Why, Workload, changes, explain,
+    Constraints, Heliotrope, Load, Outlook, Pace, Policy, Pool, PoolChoice, PoolId, PowerPlan, Problem, RunNow, Short,
+    Supply, Suspension, Uncertain, Why, Workload, changes, costs_at_most, explain,
 };
 use heliotrope::core::steps::Steps;
 use heliotrope::units::{CarbonIntensity, Moment, Money, Seconds, Watts};
@@ -48,7 +48,7 @@ fn problem(workloads: Vec<Workload>) -> Problem {
         horizon: Seconds::DAY,
         tree,
         pools: pools.to_vec(),
-        supplies: vec![Supply { price, intensity, own: None }],
+        supplies: vec![Supply { intensity, ..Supply::at(price) }],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),
@@ -108,6 +108,39 @@ fn what_waits_for_supply_is_told_what_that_saves() {
     assert_eq!(planned.energy.as_kwh(), 1.4);
     assert_eq!((planned.carbon.unwrap().as_kg(), at_once.carbon.unwrap().as_kg()), (0.14, 0.56));
     assert_eq!((planned.money, at_once.money), (Money(14_000), Money(56_000)));
+}
+
+#[test]
+fn what_is_guessed_has_a_cost_that_it_hardly_passes() {
+    let mut problem = problem(vec![work("a", 700, 1, Some(12)), work("b", 500, 1, None)]);
+    let plan = Heliotrope.plan(&problem);
+    assert_eq!(costs_at_most(&problem, &plan), None, "all of it is known");
+    // b runs at once for 40, a at 10 from the fourth hour on, which may be 25
+    problem.supplies[0].high = Some(Steps::new(40_000_000, [(Moment(4 * HOUR), 25_000_000)]));
+    assert_eq!((plan.cost, costs_at_most(&problem, &plan)), (Money(54_000), Some(Money(75_000))));
+    // what the roof makes costs nothing then too
+    problem.supplies[0].own = Some(Steps::constant(300));
+    assert_eq!(costs_at_most(&problem, &plan), Some(Money(75_000 - 24_000 - 15_000)));
+    // what lies behind is not counted
+    problem.now = Moment(5 * HOUR);
+    problem.supplies[0].own = None;
+    assert_eq!(costs_at_most(&problem, &plan), Some(Money(17_500)));
+}
+
+#[test]
+fn how_it_stands_with_a_deadline_counts_what_it_may_take_longer() {
+    let mut unsure = work("a", 700, 1, Some(6));
+    unsure.uncertain = Some(Uncertain { longer_by: Seconds(HOUR), deadline: Moment(7 * HOUR) });
+    let problem = problem(vec![unsure]);
+    let outlook = |finish: i64| problem.workloads[0].outlook(Moment(finish)).unwrap();
+    assert_eq!(outlook(6 * HOUR), Outlook::OnTime);
+    assert_eq!(outlook(6 * HOUR + 1), Outlook::AtRisk(Seconds(1)));
+    assert_eq!(outlook(7 * HOUR), Outlook::AtRisk(Seconds(HOUR)));
+    assert_eq!(outlook(7 * HOUR + 5), Outlook::Late(Seconds(5)));
+    let plan = Heliotrope.plan(&problem);
+    assert_eq!(plan.entries[0].finish(), Some(Moment(6 * HOUR)), "at the cheapest price that keeps an hour back");
+    assert_eq!((problem.outlook(&plan.entries[0]), problem.missed(&plan)), (Some(Outlook::OnTime), 0));
+    assert_eq!(work("b", 1, 1, None).outlook(Moment(5)), None, "it has no deadline");
 }
 
 #[test]

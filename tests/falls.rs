@@ -58,7 +58,7 @@ fn site(later: &[i64], since: &[i64], falls_at: i64, room: i64) -> Problem {
         horizon: Seconds::DAY,
         tree,
         pools: vec![pool],
-        supplies: vec![Supply { price: Steps::constant(1), intensity: None, own: None }],
+        supplies: vec![Supply::at(Steps::constant(1))],
         delay_cost_per_hour: 0,
         workloads: later.iter().zip(since).enumerate().map(workload).collect(),
         fixed: Vec::new(),

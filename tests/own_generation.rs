@@ -75,7 +75,7 @@ fn problem(cap: i64, prices: &[i64], own: &[i64], workloads: Vec<Workload>) -> P
         horizon: Seconds(2 * Seconds::DAY.0),
         tree,
         pools: vec![pool],
-        supplies: vec![Supply { price, intensity: None, own: Some(own) }],
+        supplies: vec![Supply { own: Some(own), ..Supply::at(price) }],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),

@@ -57,7 +57,7 @@ fn steady(watts: i64) -> Steps<Watts> {
 }
 
 fn supply(price: Steps<i64>) -> Supply {
-    Supply { price, intensity: None, own: None }
+    Supply::at(price)
 }
 
 fn problem(tree: DomainTree, pools: Vec<Pool>, workloads: Vec<Workload>) -> Problem {

@@ -62,11 +62,10 @@ fn problem(workloads: Vec<Workload>) -> Problem {
         horizon: Seconds(2 * DAY),
         tree,
         pools,
-        supplies: vec![Supply {
-            price: Steps::new(90_000_000, (0..48).map(|hour| (NOW + Seconds(hour * HOUR), price(hour)))),
-            intensity: None,
-            own: None,
-        }],
+        supplies: vec![Supply::at(Steps::new(
+            90_000_000,
+            (0..48).map(|hour| (NOW + Seconds(hour * HOUR), price(hour))),
+        ))],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use heliotrope::api::conditions::{ACCEPTED, ADMITTED};
+use heliotrope::api::conditions::{self, ACCEPTED, ADMITTED, IN_TIME};
 use heliotrope::api::{LLMWorkload, LLMWorkloadStatus, Phase};
 use heliotrope::controller::backoff::{Backoff, hold_back};
 use heliotrope::controller::config::Config;
@@ -144,6 +144,35 @@ fn a_start_that_was_refused_waits_says_why_and_gives_its_room_to_others() {
     snapshot.now = NEW_YEAR + Seconds(30);
     snapshot.held_back = backoff.held(snapshot.now);
     assert_eq!(starts(&snapshot), ["uid-a-refused"], "it is tried again");
+}
+
+#[test]
+fn a_deadline_is_told_as_kept_at_risk_or_missed() {
+    let told = |expected: i64, up_to: Option<i64>| {
+        let mut snapshot = snapshot();
+        add(&mut snapshot, "j", None, |_| {});
+        let spec = &mut snapshot.workloads[0].spec;
+        spec.deadline = of(json!("2026-01-01T04:00:00Z"));
+        (spec.expected_duration_seconds, spec.duration_up_to_seconds) =
+            (Some(expected * 3600), up_to.map(|hours| hours * 3600));
+        let status = said(&snapshot, "j");
+        let found = status.conditions.iter().find(|condition| condition.type_ == IN_TIME).unwrap();
+        (found.status.clone(), found.reason.clone(), found.message.clone())
+    };
+    let three = |status: &str, reason: &str, text: &str| (status.to_owned(), reason.to_owned(), text.to_owned());
+    assert_eq!(told(2, Some(4)), three("True", "InTime", "planned to be done by 01-01 04:00Z, as asked"));
+    let text = "planned to be done by 01-01 04:00Z, as asked, but 1h1m late if it takes as long as it may";
+    assert_eq!(told(2, Some(5)), three("True", "AtRisk", text));
+    let text = "planned to be 2h1m late: it was to be done by 01-01 04:00Z";
+    assert_eq!(told(6, None), three("False", "Late", text));
+
+    // and no word of a deadline that is no more
+    let mut snapshot = snapshot();
+    add(&mut snapshot, "j", None, |_| {});
+    let mut old = LLMWorkloadStatus::default();
+    conditions::set(&mut old.conditions, IN_TIME, true, "InTime", "planned", None, NEW_YEAR);
+    snapshot.workloads[0].status = Some(old);
+    assert!(said(&snapshot, "j").conditions.iter().all(|condition| condition.type_ != IN_TIME));
 }
 
 #[test]

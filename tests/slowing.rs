@@ -74,7 +74,7 @@ fn problem(cap: &Steps<Watts>, prices: &[i64], workloads: Vec<Workload>) -> Prob
         horizon: Seconds(2 * Seconds::DAY.0),
         tree,
         pools: vec![pool],
-        supplies: vec![Supply { price: Steps::new(90_000_000, hours), intensity: None, own: None }],
+        supplies: vec![Supply::at(Steps::new(90_000_000, hours))],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),

@@ -280,6 +280,12 @@ fn each_root_follows_the_signals_it_names_and_one_whose_signal_failed_is_never_t
     assert_eq!([0, 2].map(|n| abroad.price.at(hour(n))), [35_000_000; 2], "the worst of what is ahead elsewhere");
     assert_eq!(abroad.intensity, None, "and nothing is said of its carbon");
 
+    assert_eq!(supply.high, None, "nothing of it is guessed");
+    snapshot.high.insert("seoul".to_owned(), Steps::new(400_000, [(hour(1), 600_000)]));
+    let guessed = site(&snapshot);
+    let high = guessed.supplies[pool(&guessed, "a")].high.as_ref().unwrap();
+    assert_eq!([0, 1, 2].map(|n| high.at(hour(n))), [28_000_000, 42_000_000, 42_000_000]);
+
     snapshot.carbon.insert("berlin".to_owned(), Steps::constant(100_000));
     let known = site(&snapshot);
     assert_eq!(known.supplies[pool(&known, "abroad")].price.at(NEW_YEAR), 7_000_000);

@@ -118,7 +118,7 @@ fn problem(count: u64) -> Problem {
         horizon: Seconds(SLOT * SLOTS),
         tree,
         pools,
-        supplies: vec![Supply { price: Steps::new(100_000_000, price), intensity: None, own: None }],
+        supplies: vec![Supply::at(Steps::new(100_000_000, price))],
         delay_cost_per_hour: 0,
         workloads: (0..count).map(workload).collect(),
         fixed: Vec::new(),

@@ -124,7 +124,7 @@ fn site(seed: u64, count: u64) -> Problem {
         horizon: Seconds(7 * Seconds::DAY.0),
         tree,
         pools: pools.to_vec(),
-        supplies: vec![Supply { price: Steps::new(100_000_000, prices), intensity: None, own: None }],
+        supplies: vec![Supply::at(Steps::new(100_000_000, prices))],
         delay_cost_per_hour: 0,
         workloads,
         fixed: Vec::new(),

@@ -307,7 +307,8 @@ impl Controller {
                 What::Price => &mut snapshot.price,
                 What::Generation => &mut snapshot.generation,
             };
-            of_kind.extend(to_plan_with(reading).map(|steps| (name, steps)));
+            of_kind.extend(to_plan_with(reading).map(|steps| (name.clone(), steps)));
+            snapshot.high.extend(reading.standing.high(now).map(|steps| (name, steps)));
         }
         readings
     }

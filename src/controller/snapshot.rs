@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub carbon: BTreeMap<String, Steps<i64>>,
     /// Price in millionths per MWh, of each signal of it that can be planned with.
     pub price: BTreeMap<String, Steps<i64>>,
+    /// What nine of ten hours stay under, of each of these signals that is guessed ahead: in its own unit.
+    pub high: BTreeMap<String, Steps<i64>>,
     /// Watts that are generated, of each signal of it that anything is known of.
     pub generation: BTreeMap<String, Steps<i64>>,
     /// What is leased in each domain, where nodes have agents.

@@ -75,22 +75,29 @@ pub fn supplies(snapshot: &Snapshot, roots: &[&PowerDomain]) -> Vec<Supply> {
     let worst_carbon = if generates && !is_priced { UNSAID } else { worst_carbon };
     let worst_price = worst(&snapshot.price, roots.iter().filter_map(|root| price(root)), snapshot.now);
     let supply = |root: &&PowerDomain| {
-        let carbon = carbon(root).and_then(|name| snapshot.carbon.get(&name));
-        let price = price(root).and_then(|name| snapshot.price.get(&name));
+        let names = (carbon(root), price(root));
+        let carbon = names.0.as_ref().and_then(|name| snapshot.carbon.get(name));
+        let price = names.1.as_ref().and_then(|name| snapshot.price.get(name));
         let weight = root.spec.carbon_price_per_tonne.map_or(CARBON_PRICE, PricePerTonne::units);
-        let mut moments: Vec<Moment> = Vec::new();
-        for steps in [carbon, price].into_iter().flatten() {
-            moments.extend(steps.changes_between(Moment(0), Moment::FAR_FUTURE));
-        }
-        let at = |moment: Moment| {
-            let energy = price.map_or(worst_price, |steps| steps.at(moment));
-            let intensity = carbon.map_or(worst_carbon, |steps| steps.at(moment));
-            energy + weight.per_mwh(CarbonIntensity(intensity)).0
+        let both = |carbon: Option<&Steps<i64>>, price: Option<&Steps<i64>>| {
+            let mut moments: Vec<Moment> = Vec::new();
+            for steps in [carbon, price].into_iter().flatten() {
+                moments.extend(steps.changes_between(Moment(0), Moment::FAR_FUTURE));
+            }
+            let at = |moment: Moment| {
+                let energy = price.map_or(worst_price, |steps| steps.at(moment));
+                let intensity = carbon.map_or(worst_carbon, |steps| steps.at(moment));
+                energy + weight.per_mwh(CarbonIntensity(intensity)).0
+            };
+            Steps::new(at(Moment(0)), moments.into_iter().map(|moment| (moment, at(moment))))
         };
+        let high = |name: &Option<String>| name.as_ref().and_then(|name| snapshot.high.get(name));
+        let highs = (high(&names.0), high(&names.1));
+        let is_guessed = highs.0.is_some() || highs.1.is_some();
         Supply {
-            price: Steps::new(at(Moment(0)), moments.into_iter().map(|moment| (moment, at(moment)))),
+            high: is_guessed.then(|| both(highs.0.or(carbon), highs.1.or(price))),
             intensity: carbon.map(|steps| steps.map(CarbonIntensity)),
-            own: None,
+            ..Supply::at(both(carbon, price))
         }
     };
     roots.iter().map(supply).collect()

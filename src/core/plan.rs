@@ -33,7 +33,7 @@ mod sweeps;
 
 pub use changes::{Change, changes};
 pub use constraints::{BudgetOf, BudgetWindow, Constraints, EnergyBudget, Mistake, Outage, RampLimit};
-pub use explain::{Cost, Explanation, Obstacle, Short, explain};
+pub use explain::{Cost, Explanation, Obstacle, Short, costs_at_most, explain};
 pub use heliotrope::Heliotrope;
 pub use ledger::{Ledger, Shortage};
 pub use lengths::{Outlook, Uncertain};

@@ -218,7 +218,7 @@ impl<'a> Engine<'a> {
             horizon: until - now,
             tree: self.setup.tree.clone(),
             pools: self.setup.pools.clone(),
-            supplies: vec![Supply { price: self.price.known(now, until), intensity, own }],
+            supplies: vec![Supply { intensity, own, ..Supply::at(self.price.known(now, until)) }],
             delay_cost_per_hour: self.setup.delay_cost_per_hour,
             workloads,
             fixed: Vec::new(),

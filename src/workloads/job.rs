@@ -395,6 +395,15 @@ mod tests {
         let (workload_of, errors) = workload(&job(said));
         assert_eq!(errors, []);
         assert_eq!(workload_of.spec.expected_duration_seconds, Some(9000));
+        let longest = |expected: Option<&str>| {
+            let mut all = json!({"heliotrope.dev/duration-up-to": "3h"});
+            all["heliotrope.dev/expected-duration"] = json!(expected);
+            workload(&job(json!({"/metadata/annotations": all})))
+        };
+        assert_eq!(longest(Some("2h")).0.spec.duration_up_to_seconds, Some(10_800));
+        let what = |expected| longest(expected).1.remove(0).what;
+        assert_eq!(what(None), "give heliotrope.dev/expected-duration too");
+        assert_eq!(what(Some("4h")), "`3h` is not between 4h and 365d");
         assert_eq!(
             workload_of.spec.checkpoint,
             Some(Checkpoint { interval_seconds: 600, cost_seconds: 30, ..Checkpoint::default() })

@@ -188,6 +188,8 @@ fn what_only_looks_back_is_followed_by_guesses() {
     let ahead = &standing.ahead;
     assert!(ahead.iter().all(|hour| hour.low <= hour.planned && hour.planned <= hour.high));
     assert!(ahead.iter().any(|hour| hour.low < hour.planned));
+    let high = standing.high(Moment(n * 3600)).unwrap();
+    assert!((0..48).zip(ahead).all(|(i, hour)| high.at(Moment((n + i) * 3600)) == hour.high), "{ahead:?}");
 }
 
 #[test]

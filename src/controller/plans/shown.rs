@@ -4,6 +4,7 @@ use super::super::status::in_time;
 use super::Last;
 use crate::core::plan::{
     Change, Entry, Explanation, Obstacle, Outlook, PoolId, PowerPlan, Problem, Run, ScarcePrice, Short, Workload,
+    costs_at_most,
 };
 use crate::units::{Moment, Money, Seconds};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Shown {
     pub parent: Option<String>,
     /// What all runs cost, in the currency of the price signal.
     pub cost: f64,
+    /// What they cost if supply costs in each hour as much as nine of ten like it stay under; none where all of it is known.
+    #[serde(default)]
+    pub cost_at_most: Option<f64>,
     /// What no plan that keeps all deadlines costs less than; none where it was not sought.
     pub bound: Option<f64>,
     /// How far above that it may be, in percent.
@@ -166,6 +170,7 @@ impl Shown {
             digest,
             parent,
             cost: plan.cost.as_units(),
+            cost_at_most: costs_at_most(&last.problem, plan).map(Money::as_units),
             bound: plan.bound.map(Money::as_units),
             gap_percent: plan.gap().map(|gap| gap * 100.0),
             misses: last.problem.missed(plan),
@@ -325,10 +330,12 @@ impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { generation, made, digest, cost, misses, .. } = self;
         writeln!(f, "plan {generation} of {made}, {digest}")?;
+        let dear = self.cost_at_most.map(|dear| format!(" as guessed, {dear:.2} if all of it is as dear as it may be"));
+        let dear = dear.unwrap_or_default();
         let gap = self.gap_percent.map(|gap| format!(", {gap:.2} % above it at most")).unwrap_or_default();
         writeln!(
             f,
-            "costs {cost:.2}{}{gap}; {misses} of {} miss their deadlines",
+            "costs {cost:.2}{dear}{}{gap}; {misses} of {} miss their deadlines",
             bound(self.bound),
             self.entries.len()
         )?;

@@ -347,7 +347,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn money(cost: i128) -> Money {
+/// Cost units as money.
+pub(super) fn money(cost: i128) -> Money {
     Money(i64::try_from(cost / COST_UNITS).unwrap_or(i64::MAX))
 }
 

@@ -1,10 +1,11 @@
 //! Why a workload runs when it does: what stands in its way now, until when, by how much, and what waiting costs or saves.
 
+use super::draft::money as money_of;
 use super::draws::root_watts;
 use super::ledger::Ledger;
-use super::place::Room;
+use super::place::{Room, priced};
 use super::spent::{Refusal, Seat, Spent};
-use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Why, Workload};
+use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Supply, Why, Workload};
 use crate::core::steps::Steps;
 use crate::units::{GramsCo2e, Joules, Moment, Money, Watts};
 
@@ -78,7 +79,7 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
     };
     let waits = clipped.first().is_none_or(|run| run.start > problem.now) || clipped.len() > 1;
     let of = problem.workloads.binary_search_by(|other| other.id.cmp(&workload.id)).ok()?;
-    let (room, spent) = others(problem, plan, of);
+    let (room, spent) = taken(problem, plan, Some(of));
     let seat = Seat { ledger: &room, spent: &spent, of };
     let obstacles = if waits { obstacles(problem, plan, workload, &seat) } else { Vec::new() };
     Some(Explanation {
@@ -90,10 +91,29 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
     })
 }
 
-/// What all others have taken by the plan.
-fn others<'a>(problem: &'a Problem, plan: &PowerPlan, of: usize) -> (Ledger<'a>, Spent<'a>) {
+/// What all runs of a plan cost from the problem's moment on if supply costs as much as it may: each hour as much as nine of ten like it
+/// stay under. More than nine of ten plans then cost, since not all hours are dear at once. None where no such prices are known.
+#[must_use]
+pub fn costs_at_most(problem: &Problem, plan: &PowerPlan) -> Option<Money> {
+    problem.supplies.iter().find(|supply| supply.high.is_some())?;
+    let dear = |supply: &Supply| Supply {
+        price: supply.high.clone().unwrap_or_else(|| supply.price.clone()),
+        ..supply.clone()
+    };
+    let problem = Problem { supplies: problem.supplies.iter().map(dear).collect(), ..problem.clone() };
+    let (ledger, _) = taken(&problem, plan, None);
+    let runs =
+        problem.workloads.iter().zip(&plan.entries).map(|(workload, entry)| (workload, entry.runs_from(problem.now)));
+    let cost: i128 =
+        runs.filter(|(_, runs)| !runs.is_empty()).map(|(workload, runs)| priced(&problem, workload, runs).cost).sum();
+    Some(money_of(cost - ledger.saved()))
+}
+
+/// What all have taken by the plan, but one where it is left away.
+fn taken<'a>(problem: &'a Problem, plan: &PowerPlan, but: Option<usize>) -> (Ledger<'a>, Spent<'a>) {
     let (mut ledger, mut spent) = (Ledger::fixed(problem), Spent::new(problem));
-    for (i, (other, entry)) in problem.workloads.iter().zip(&plan.entries).enumerate().filter(|(i, _)| *i != of) {
+    for (i, (other, entry)) in problem.workloads.iter().zip(&plan.entries).enumerate().filter(|(i, _)| Some(*i) != but)
+    {
         let runs = entry.runs_from(problem.now);
         spent.count(i, &runs, 1);
         for run in runs {
@@ -186,6 +206,6 @@ fn cost(problem: &Problem, workload: &Workload, room: &Ledger<'_>, runs: &[Run])
         own: Joules(whole(used)),
         // J × mg/kWh, in micrograms
         carbon: carbon.map(|sum| GramsCo2e(whole(sum / 3600))),
-        money: Money(whole(money / super::place::COST_UNITS)),
+        money: money_of(money),
     }
 }

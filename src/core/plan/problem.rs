@@ -47,11 +47,21 @@ pub struct Supply {
     /// The price of a MWh, in millionths of the currency unit: energy and carbon together.
     /// What is not known is priced by the caller at the highest known: stale is never green.
     pub price: Steps<i64>,
+    /// The price that an hour stays under nine times of ten, for what a plan may cost; none where it is known, or nobody says.
+    pub high: Option<Steps<i64>>,
     /// The carbon intensity behind the price, for reasons and accounts; none where there is no signal.
     pub intensity: Option<Steps<CarbonIntensity>>,
     /// Watts that cost nothing: what is generated on the site beyond what draws anyway, as the roots see it. The price counts for what is
     /// drawn beyond them, and what is left of them is not sold. None where nothing is generated.
     pub own: Option<Steps<i64>>,
+}
+
+impl Supply {
+    /// A grid of which nothing else is known.
+    #[must_use]
+    pub fn at(price: Steps<i64>) -> Self {
+        Self { price, high: None, intensity: None, own: None }
+    }
 }
 
 /// A pool's place in its [`Problem`].

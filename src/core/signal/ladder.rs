@@ -104,6 +104,22 @@ pub struct Hour {
     pub high: i64,
 }
 
+impl Standing {
+    /// What nine of ten hours like those ahead stay under; beyond these as it is planned with. None where nothing that is ahead is
+    /// guessed.
+    #[must_use]
+    pub fn high(&self, now: Moment) -> Option<Steps<i64>> {
+        self.ahead.iter().find(|hour| hour.high > hour.planned)?;
+        let mut steps = self.steps.clone()?;
+        for (hour, ahead) in (now.0.div_euclid(3600)..).zip(&self.ahead).filter(|(_, ahead)| ahead.high > ahead.planned)
+        {
+            let from = Moment(hour * 3600);
+            steps.update(from.max(now), from + Seconds::HOUR, |value| value.max(ahead.high));
+        }
+        Some(steps)
+    }
+}
+
 /// Hours ahead that are shown.
 const SHOWN: i64 = 48;
 
