@@ -4,6 +4,7 @@
 //! simulator, whose meter says what was drawn. Average lengths: jobs are known when they come and by the mean of their queue.
 
 use crate::lp;
+use crate::published::{Peer, peers};
 use heliotrope::core::plan::{Entry, Heliotrope, Policy, PowerPlan, Problem, Published, Run, RunNow};
 use heliotrope::simulate::{Setup, foreseen, run as simulate, setup, summary};
 use heliotrope::units::Money;
@@ -55,6 +56,8 @@ pub struct Zone {
     pub caps: Vec<Capped>,
     /// With average lengths only, and no cap.
     pub average: Vec<Ran>,
+    /// Published policies beside their authors' own programs, with no cap; empty where these were not run.
+    pub published: Vec<Peer>,
 }
 
 /// One cap.
@@ -208,7 +211,8 @@ pub fn run(setting: &Setting) -> Result<E1, String> {
             }
         }
         found.jobs = at_once.jobs_total;
-        found.zones.push(Zone { zone: zone.clone(), run_at_once_kg: at_once_kg, caps, average });
+        let published = peers(setting, zone, carbon)?;
+        found.zones.push(Zone { zone: zone.clone(), run_at_once_kg: at_once_kg, caps, average, published });
     }
     Ok(found)
 }

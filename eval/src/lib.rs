@@ -14,6 +14,7 @@ pub mod plant;
 pub mod plot;
 pub mod policy;
 pub mod profiles;
+pub mod published;
 pub mod section;
 pub mod solar;
 pub mod years;

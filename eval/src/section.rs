@@ -1,9 +1,10 @@
 //! The sections of `docs/results.md`: tables of what was measured, between markers.
 
-use crate::e1::{E1, Ran};
+use crate::e1::{E1, Ran, Zone};
 use crate::e2::E2;
 use crate::e3::{E3, Event};
 use crate::e4::{E4, POLICIES};
+use crate::published::Peer;
 use std::fmt::Write;
 
 mod e6;
@@ -158,6 +159,31 @@ pub fn e1(found: &E1) -> String {
         "\nThe bar: at least {} %. What is known of a job is when it came, the mean length of its queue, and what it has done; who outlives the mean \
         is believed to go on for half as long again. Carbon is known ahead. Not modelled: what a stop and a start cost, hosts, losses.",
         BARS.1
+    );
+    text + &published(&found.zones)
+}
+
+/// Published policies beside their authors' programs; nothing where these were not run on the same.
+fn published(zones: &[Zone]) -> String {
+    if zones.iter().all(|zone| zone.published.is_empty()) {
+        return String::new();
+    }
+    let mut text = "\n### Published policies, no cap\n\n\
+        | zone | policy | knows | its authors' program | ours | verdict |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for (zone, peer) in zones.iter().flat_map(|zone| zone.published.iter().map(move |peer| (zone, peer))) {
+        let Peer { policy, start_rule, published_percent, saved_percent } = peer;
+        let (zone, agrees) = (&zone.zone, verdict(peer.agrees()));
+        let _ = writeln!(
+            text,
+            "| {zone} | {policy} | {start_rule} | {published_percent:.1} % | {saved_percent:.2} % | {agrees} |"
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\nThe bar: within {} points of what the authors' own programs save of the carbon of running at once, on the same jobs and signals \
+        (`../shared/data/README.md`).",
+        Peer::TOLERANCE
     );
     text
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use heliotrope_eval::{data, e3, e4, lp, section};
+use heliotrope_eval::{data, e1, e3, e4, lp, published, section};
 use std::path::PathBuf;
 
 /// The shared data; none where it is not there, which is said. In CI it has to be.
@@ -25,6 +25,28 @@ fn small(data: &std::path::Path) -> e3::Setting {
         steps: vec![30],
         seed: 7,
     }
+}
+
+#[test]
+fn published_policies_save_what_their_authors_own_programs_do() {
+    let Some(data) = shared() else { return };
+    let setting = e1::Setting {
+        zones: Vec::new(),
+        jobs: data.join("jobs/gaia-pai/pai_1k.csv"),
+        start: "2022-10-19T16:00:00Z".to_owned(),
+        hours: 720,
+        caps: Vec::new(),
+        shortest: Vec::new(),
+        seed: 1,
+    };
+    for zone in ["US-CAL-CISO", "DE-LU", "KR"] {
+        let peers = published::peers(&setting, zone, &data.join(format!("carbon/{zone}_2022_hourly.csv"))).unwrap();
+        assert_eq!(peers.len(), 5, "{zone}");
+        let wrong: Vec<_> = peers.iter().filter(|peer| !peer.agrees()).collect();
+        assert!(wrong.is_empty(), "{zone}: {wrong:?}");
+    }
+    let elsewhere = e1::Setting { start: "2022-10-19T17:00:00Z".to_owned(), ..setting };
+    assert!(published::peers(&elsewhere, "KR", &data.join("carbon/KR_2022_hourly.csv")).unwrap().is_empty());
 }
 
 #[test]
