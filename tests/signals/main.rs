@@ -8,4 +8,5 @@ mod command;
 mod common;
 mod ladder;
 mod normal;
+mod packed;
 mod recorded;
