@@ -4,20 +4,20 @@
 
 mod login;
 mod token;
+mod trust;
 
 pub use token::{Secret, Tokens};
+pub use trust::Distrust;
 
 use login::Sessions;
+use trust::Trust;
 
 use crate::signals::{Kind, MOST_BYTES, PackedError, Place, Request, is_zip, unpacked};
 use crate::units::Seconds;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Request as HttpRequest, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What an answer may cost.
@@ -45,6 +45,17 @@ pub enum FetchError {
     /// The token can't be read.
     #[error("{0}")]
     Token(String),
+    /// It is not known whose certificates count.
+    #[error("{0}")]
+    Authorities(String),
+    /// It is not the server that was meant.
+    #[error("{at}: {why}")]
+    Untrusted {
+        /// Where.
+        at: String,
+        /// Why.
+        why: Distrust,
+    },
     /// No connection, or it broke.
     #[error("{at}: {why}")]
     Broken {
@@ -125,6 +136,8 @@ impl FetchError {
         match self {
             Self::Url(_) => "Url",
             Self::Token(_) => "Token",
+            Self::Authorities(_) => "Authorities",
+            Self::Untrusted { .. } => "Untrusted",
             Self::Broken { .. } => "Broken",
             Self::TimedOut { .. } => "TimedOut",
             Self::TooLarge { .. } => "TooLarge",
@@ -139,23 +152,23 @@ impl FetchError {
 /// Asks.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    trust: Trust,
     tokens: Tokens,
     limits: Limits,
     sessions: Sessions,
 }
 
 impl Fetcher {
-    /// One that takes tokens from this folder.
-    ///
-    /// # Errors
-    /// The machine has no root certificates.
-    pub fn new(tokens: Tokens, limits: Limits) -> std::io::Result<Self> {
-        let connector =
-            hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-        // a question each few minutes: no connection is kept, so none is half open
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Self { client, tokens, limits, sessions: Sessions::default() })
+    /// One that takes tokens from this folder, and believes what the machine's authorities have signed.
+    #[must_use]
+    pub fn new(tokens: Tokens, limits: Limits) -> Self {
+        Self { trust: Trust::default(), tokens, limits, sessions: Sessions::default() }
+    }
+
+    /// One that believes those too whose certificates (PEM) are in this file.
+    #[must_use]
+    pub fn trusting(self, authorities: impl Into<PathBuf>) -> Self {
+        Self { trust: Trust::and(authorities.into()), ..self }
     }
 
     /// Asks one question. `now` is for answers that name a time to come back. An answer is one document, or those of a zip file.
@@ -208,7 +221,13 @@ impl Fetcher {
         now: crate::units::Moment,
     ) -> Result<Vec<Vec<u8>>, FetchError> {
         let broken = |why: String| FetchError::Broken { at: at.to_owned(), why };
-        let mut response = self.client.request(question).await.map_err(|error| broken(chain(&error)))?;
+        let client =
+            self.trust.client(question.uri().scheme_str() == Some("https")).map_err(FetchError::Authorities)?;
+        let failed = |error| match Distrust::of(&error) {
+            Some(why) => FetchError::Untrusted { at: at.to_owned(), why },
+            None => broken(chain(&error)),
+        };
+        let mut response = client.request(question).await.map_err(failed)?;
         let status = response.status();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             let after = response.headers().get(header::RETRY_AFTER).and_then(|after| retry_after(after, now));

@@ -52,7 +52,7 @@ fn answer(head: &str, body: &str) -> Vec<u8> {
 
 fn fetcher(tokens: &Path) -> Fetcher {
     let limits = Limits { time: Duration::from_millis(1500), bytes: 1 << 20 };
-    Fetcher::new(Tokens::in_folder(tokens), limits).unwrap()
+    Fetcher::new(Tokens::in_folder(tokens), limits)
 }
 
 fn plain(url: &str) -> Request {

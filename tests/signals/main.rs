@@ -10,3 +10,4 @@ mod ladder;
 mod normal;
 mod packed;
 mod recorded;
+mod trusted;

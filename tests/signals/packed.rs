@@ -58,7 +58,7 @@ async fn asked(kind: &str, body: Vec<u8>) -> Result<Vec<Vec<u8>>, FetchError> {
     let now: Moment = "2026-10-25T00:10:00Z".parse().unwrap();
     let about = About { zone: "DE-LU", what: What::CarbonIntensity, now, url: Some(&url), words: None };
     let limits = Limits { bytes: MOST, ..Limits::default() };
-    let fetcher = Fetcher::new(Tokens::in_folder(folder.path()), limits).unwrap();
+    let fetcher = Fetcher::new(Tokens::in_folder(folder.path()), limits);
     let answer = fetcher.ask(&germany().request(&about, Some("entsoe".to_owned())), now).await;
     assert!(served.await.unwrap().contains("accept: application/xml, text/xml, application/zip\r\n"));
     answer
