@@ -10,4 +10,5 @@ mod ladder;
 mod normal;
 mod packed;
 mod recorded;
+mod survives;
 mod trusted;

@@ -1,8 +1,9 @@
 //! Answers that come as zip files, as ENTSO-E's guide has them: read over HTTP within one bound, or refused in words.
 
+use crate::survives::{germany as documents_of, holds_unpacked};
 use heliotrope::core::signal::What;
 use heliotrope::fetch::{FetchError, Fetcher, Limits, Tokens};
-use heliotrope::signals::{About, Entsoe, PackedError, Source, unpacked};
+use heliotrope::signals::{About, PackedError, Source, unpacked};
 use heliotrope::units::Moment;
 use proptest::prelude::*;
 use std::io::{Cursor, Write};
@@ -38,7 +39,7 @@ fn plants(kind: &str, made: &str) -> String {
 }
 
 fn germany() -> Source {
-    Source::Entsoe(Entsoe { area: "10Y1001A1001A82H".to_owned(), document: "A75".to_owned() })
+    documents_of("A75")
 }
 
 /// What our client makes of that body over HTTP, with a token.
@@ -201,17 +202,6 @@ async fn what_is_too_large_or_forged_is_refused_in_words() {
     assert_eq!(large.name(), "TooLarge");
 }
 
-/// Whatever comes, it is no more than was allowed, and reading it does not panic.
-fn survives(bytes: &[u8], most: usize) {
-    match unpacked(bytes, most) {
-        Ok(documents) => {
-            assert!(documents.iter().map(Vec::len).sum::<usize>() <= most && documents.len() <= 200);
-            let _ = germany().read_all(&documents);
-        }
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
-}
-
 #[test]
 fn a_zip_file_cut_anywhere_is_none() {
     let text = plants("B05", "2026-10-25T00:05:00Z");
@@ -237,6 +227,6 @@ proptest! {
             let until = (from + count).min(bytes.len());
             bytes[from..until].copy_from_slice(&value.to_le_bytes()[..until - from]);
         }
-        survives(&bytes, most);
+        holds_unpacked(&bytes, most);
     }
 }
