@@ -87,11 +87,14 @@ impl Distrust {
     }
 }
 
+/// The file as it was read last, and what was made of it.
+type Made = Option<(Vec<u8>, Asking)>;
+
 /// Whom to believe.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trust {
     file: Option<PathBuf>,
-    made: Arc<Mutex<Option<(Vec<u8>, Asking)>>>,
+    made: Arc<Mutex<Made>>,
 }
 
 impl Trust {
