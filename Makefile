@@ -13,6 +13,9 @@ test:        ## everything: format, lints, licences, drift, all tests; ends with
 model-check: ## the lease protocol's models at large sizes (some ten minutes, up to 8 GiB); writes docs/model-check.log.md
 	@bash tests/model-check.sh
 
+fuzz:        ## readers of signals on whatever may arrive, led by coverage, for ten minutes (SECONDS=...); a C++ compiler is needed; writes docs/fuzz.log.md
+	@FUZZ_SECONDS=$(or $(SECONDS),600) bash tests/fuzz.sh
+
 test-long:   ## 50 nodes of eight GPUs through every fault, at full length (some 40 minutes); writes docs/site-faults.log.md
 	@HELIOTROPE_SITE=long HELIOTROPE_SITE_TABLE=docs/site-faults.log.md cargo test --locked --test site
 
@@ -65,4 +68,4 @@ testbed-up:    ## a real control plane with 16 simulated GPU nodes on loopback, 
 testbed-down:  ## ends it
 	@cargo run --quiet -p heliotrope-testbed -- down
 
-.PHONY: help demo test test-long test-gpu bench-curtail bench-divide bench-plan eval-E1 eval-E2 eval-E3 eval-E4 eval-E6 eval-solar eval-forecasts model-check crds profiles testbed-assets testbed-up testbed-down
+.PHONY: help demo test test-long test-gpu bench-curtail bench-divide bench-plan eval-E1 eval-E2 eval-E3 eval-E4 eval-E6 eval-solar eval-forecasts model-check fuzz crds profiles testbed-assets testbed-up testbed-down

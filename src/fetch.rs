@@ -4,20 +4,20 @@
 
 mod login;
 mod token;
+mod trust;
 
 pub use token::{Secret, Tokens};
+pub use trust::Distrust;
 
 use login::Sessions;
+use trust::Trust;
 
-use crate::signals::{Kind, Place, Request};
+use crate::signals::{Kind, MOST_BYTES, PackedError, Place, Request, is_zip, unpacked};
 use crate::units::Seconds;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Request as HttpRequest, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What an answer may cost.
@@ -25,14 +25,14 @@ use std::time::Duration;
 pub struct Limits {
     /// How long all of it may take, from the first packet to the last.
     pub time: Duration,
-    /// How many bytes it may have.
+    /// How many bytes it may have, as it is sent and as it is unpacked.
     pub bytes: usize,
 }
 
 impl Default for Limits {
-    /// 10 s, and 8 MiB: three days of quarters of an hour of twenty types of plants are half of one as XML.
+    /// 10 s, and 8 MiB.
     fn default() -> Self {
-        Self { time: Duration::from_secs(10), bytes: 8 << 20 }
+        Self { time: Duration::from_secs(10), bytes: MOST_BYTES }
     }
 }
 
@@ -45,6 +45,17 @@ pub enum FetchError {
     /// The token can't be read.
     #[error("{0}")]
     Token(String),
+    /// It is not known whose certificates count.
+    #[error("{0}")]
+    Authorities(String),
+    /// It is not the server that was meant.
+    #[error("{at}: {why}")]
+    Untrusted {
+        /// Where.
+        at: String,
+        /// Why.
+        why: Distrust,
+    },
     /// No connection, or it broke.
     #[error("{at}: {why}")]
     Broken {
@@ -99,6 +110,14 @@ pub enum FetchError {
         /// What it should be.
         expected: &'static str,
     },
+    /// It is packed, and can't be unpacked.
+    #[error("{at}: {why}")]
+    Packed {
+        /// Where.
+        at: String,
+        /// Why.
+        why: PackedError,
+    },
 }
 
 impl FetchError {
@@ -117,12 +136,15 @@ impl FetchError {
         match self {
             Self::Url(_) => "Url",
             Self::Token(_) => "Token",
+            Self::Authorities(_) => "Authorities",
+            Self::Untrusted { .. } => "Untrusted",
             Self::Broken { .. } => "Broken",
             Self::TimedOut { .. } => "TimedOut",
             Self::TooLarge { .. } => "TooLarge",
             Self::TooOften { .. } => "TooOften",
             Self::Status { .. } => "Status",
             Self::OtherKind { .. } => "OtherKind",
+            Self::Packed { .. } => "Packed",
         }
     }
 }
@@ -130,30 +152,30 @@ impl FetchError {
 /// Asks.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    trust: Trust,
     tokens: Tokens,
     limits: Limits,
     sessions: Sessions,
 }
 
 impl Fetcher {
-    /// One that takes tokens from this folder.
-    ///
-    /// # Errors
-    /// The machine has no root certificates.
-    pub fn new(tokens: Tokens, limits: Limits) -> std::io::Result<Self> {
-        let connector =
-            hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-        // a question each few minutes: no connection is kept, so none is half open
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Self { client, tokens, limits, sessions: Sessions::default() })
+    /// One that takes tokens from this folder, and believes what the machine's authorities have signed.
+    #[must_use]
+    pub fn new(tokens: Tokens, limits: Limits) -> Self {
+        Self { trust: Trust::default(), tokens, limits, sessions: Sessions::default() }
     }
 
-    /// Asks one question. `now` is for answers that name a time to come back.
+    /// One that believes those too whose certificates (PEM) are in this file.
+    #[must_use]
+    pub fn trusting(self, authorities: impl Into<PathBuf>) -> Self {
+        Self { trust: Trust::and(authorities.into()), ..self }
+    }
+
+    /// Asks one question. `now` is for answers that name a time to come back. An answer is one document, or those of a zip file.
     ///
     /// # Errors
     /// There is no answer of the right kind within the limits.
-    pub async fn ask(&self, request: &Request, now: crate::units::Moment) -> Result<Vec<u8>, FetchError> {
+    pub async fn ask(&self, request: &Request, now: crate::units::Moment) -> Result<Vec<Vec<u8>>, FetchError> {
         let secret = match &request.login {
             Some(login) => Some(self.session(request, login, now).await?),
             None => {
@@ -173,15 +195,19 @@ impl Fetcher {
         request: &Request,
         secret: Option<Secret>,
         now: crate::units::Moment,
-    ) -> Result<Vec<u8>, FetchError> {
+    ) -> Result<Vec<Vec<u8>>, FetchError> {
         let (question, at) = question(request, secret.as_ref())?;
         let asked = tokio::time::timeout(self.limits.time, self.answer(question, &at, request.kind, now)).await;
         let answer = asked.unwrap_or(Err(FetchError::TimedOut { at, within: self.limits.time }));
         // a server may say the token that it was given, also in what looks like an answer
         match (answer, &secret) {
-            (Ok(body), Some(secret)) => Ok(secret.hidden_in(body)),
+            (Ok(bodies), Some(secret)) => Ok(bodies.into_iter().map(|body| secret.hidden_in(body)).collect()),
             (Err(FetchError::Status { at, status, body }), Some(secret)) => {
                 Err(FetchError::Status { at, status, body: secret.hidden_in(body) })
+            }
+            (Err(FetchError::Packed { at, why: PackedError::Broken(why) }), Some(secret)) => {
+                let why = String::from_utf8_lossy(&secret.hidden_in(why.into_bytes())).into_owned();
+                Err(FetchError::Packed { at, why: PackedError::Broken(why) })
             }
             (answer, _) => answer,
         }
@@ -193,9 +219,15 @@ impl Fetcher {
         at: &str,
         kind: Kind,
         now: crate::units::Moment,
-    ) -> Result<Vec<u8>, FetchError> {
+    ) -> Result<Vec<Vec<u8>>, FetchError> {
         let broken = |why: String| FetchError::Broken { at: at.to_owned(), why };
-        let mut response = self.client.request(question).await.map_err(|error| broken(chain(&error)))?;
+        let client =
+            self.trust.client(question.uri().scheme_str() == Some("https")).map_err(FetchError::Authorities)?;
+        let failed = |error| match Distrust::of(&error) {
+            Some(why) => FetchError::Untrusted { at: at.to_owned(), why },
+            None => broken(chain(&error)),
+        };
+        let mut response = client.request(question).await.map_err(failed)?;
         let status = response.status();
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             let after = response.headers().get(header::RETRY_AFTER).and_then(|after| retry_after(after, now));
@@ -207,6 +239,7 @@ impl Fetcher {
                 if found.is_empty() { "of no kind that it names".to_owned() } else { excerpt(found.as_bytes()) };
             return Err(FetchError::OtherKind { at: at.to_owned(), found, expected: kind.name() });
         }
+        let is_packed = is_zip(found);
         let too_large = || FetchError::TooLarge { at: at.to_owned(), most: self.limits.bytes };
         let announced =
             response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -222,10 +255,12 @@ impl Fetcher {
             }
             body.extend_from_slice(&data);
         }
-        if status == StatusCode::OK {
-            Ok(body)
-        } else {
-            Err(FetchError::Status { at: at.to_owned(), status: status.as_u16(), body })
+        match (status, is_packed) {
+            (StatusCode::OK, false) => Ok(vec![body]),
+            (StatusCode::OK, true) => {
+                unpacked(&body, self.limits.bytes).map_err(|why| FetchError::Packed { at: at.to_owned(), why })
+            }
+            _ => Err(FetchError::Status { at: at.to_owned(), status: status.as_u16(), body }),
         }
     }
 }

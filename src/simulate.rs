@@ -8,6 +8,7 @@ pub mod compare;
 mod constraints;
 mod curves;
 mod engine;
+mod matched;
 mod meter;
 pub mod outcome;
 pub mod report;
@@ -19,5 +20,6 @@ mod work;
 
 pub use curves::OperatingPoint;
 pub use engine::{RefusedPlan, foreseen, run};
+pub use matched::Matched;
 pub use setup::{ReadFile, Setup, setup};
 pub use work::Job;

@@ -65,6 +65,7 @@ real_node_programs() {
 }
 
 part "format" cargo fmt --all --check
+part "format of fuzzing" cargo fmt --check --manifest-path fuzz/Cargo.toml
 part "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
 part "licences and bans" licences
 part "testbed programs" bash tests/testbed/assets.sh

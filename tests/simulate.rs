@@ -157,6 +157,47 @@ fn plain(more: &str, files: &[(&str, &str)]) -> Value {
 }
 
 #[test]
+fn what_is_used_is_matched_with_what_is_generated_hour_by_hour() {
+    // 400 W from 15:00 to 18:00; 500 W of sun in the first half of the second hour, 300 W in the fourth
+    let more = "\
+workloads:
+  - {name: alone, arrival: 2026-04-14T15:00:00Z, expectedDurationSeconds: 10800, acceleratorsPerReplica: 1, wattsPerAccelerator: 400}
+policy: run-now
+";
+    let roof = "  onSiteGeneration: {file: roof.csv, format: solar-csv, column: roof, ratedWatts: 1000}\n";
+    let hours = [0.0, 0.25, 0.0, 0.3].into_iter().chain(std::iter::repeat_n(0.0, 9));
+    let rows: String = hours.enumerate().map(|(hour, share)| format!("{},{share}\n", hour * 3600)).collect();
+    let csv = format!("time,roof\n{rows}");
+    let folder = tempfile::tempdir().unwrap();
+    let site = folder.path().join("site.yaml");
+    std::fs::write(&site, format!("{PLAIN}{roof}{more}")).unwrap();
+    std::fs::write(folder.path().join("roof.csv"), csv).unwrap();
+    let site = site.to_str().unwrap();
+    let (summary, _) = json(&["simulate", site]);
+    // 250 of 1200 Wh used, 250 of 550 Wh made
+    assert_eq!(summary["energyKwh"], 1.2);
+    assert_eq!(
+        (&summary["matchedPercent"], &summary["ownUsePercent"]),
+        (&Value::from(20.833_333), &Value::from(45.454_545))
+    );
+    let page = folder.path().join("page.html");
+    let said = |args: &[&str]| String::from_utf8(heliotrope(args).stdout).unwrap();
+    let table = said(&["simulate", site, "--report", page.to_str().unwrap()]);
+    assert!(
+        table.contains("use matched by the hour, %            20.8")
+            && table.contains("generation used, %                    45.5"),
+        "{table}"
+    );
+    assert!(std::fs::read_to_string(&page).unwrap().contains("20.8 %"));
+    let table = said(&["compare", site, "--policies", "run-now,heliotrope", "--report", page.to_str().unwrap()]);
+    assert!(table.contains("matched, %") && table.contains("own use, %") && table.contains("20.8"), "{table}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains("<th>own use, %</th>"));
+    // where nothing is generated there is nothing to match
+    let none = plain(more, &[]);
+    assert!(none.get("matchedPercent").is_none() && none.get("ownUsePercent").is_none());
+}
+
+#[test]
 fn a_profile_of_the_contract_needs_no_list() {
     let more = "\
 jobs: {file: jobs.csv, format: gaia-csv, class: FineTuning, profile: ft_llama_8b_dolly,

@@ -83,13 +83,12 @@ impl Controller {
             between = shared;
         }
         let tokens = Tokens::in_folder(&config.token_directory);
-        let fetcher = Fetcher::new(tokens, Limits::default());
-        let controller = Loop::new(client, watch, config, candidate, metrics.clone(), events, between);
-        match fetcher {
-            Ok(fetcher) => drop(tokio::spawn(controller.servers().run(fetcher, changed.clone()))),
-            // no signal ever stops work
-            Err(error) => tracing::warn!(%error, "no root certificates: servers of signals are not asked"),
+        let mut fetcher = Fetcher::new(tokens, Limits::default());
+        if !config.ca_file.is_empty() {
+            fetcher = fetcher.trusting(&config.ca_file);
         }
+        let controller = Loop::new(client, watch, config, candidate, metrics.clone(), events, between);
+        tokio::spawn(controller.servers().run(fetcher, changed.clone()));
         tokio::spawn(serve(listener, metrics, routes(controller.plans())));
         controller.run(changed, stop).await;
         Ok(())

@@ -42,6 +42,9 @@ struct Test {
     /// The folder of tokens, one file each, as the controller's tokenDirectory.
     #[arg(long, default_value = "/etc/heliotrope-tokens")]
     tokens: PathBuf,
+    /// Certificates (PEM) of authorities to trust besides those of this machine, as the controller's caFile.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 impl Signals {
@@ -132,8 +135,10 @@ impl Test {
         let read = serde_yaml::Deserializer::from_str(&text);
         let mut signal: GridSignal = GridSignal::deserialize(read).map_err(|error| bad(&error))?;
         signal.metadata.name.get_or_insert_with(|| "tried".to_owned());
-        let fetcher =
-            Fetcher::new(Tokens::in_folder(&self.tokens), Limits::default()).map_err(|error| usage(&error))?;
+        let mut fetcher = Fetcher::new(Tokens::in_folder(&self.tokens), Limits::default());
+        if let Some(file) = &self.ca {
+            fetcher = fetcher.trusting(file);
+        }
         let now = clock::now();
         let mut readers = Readers::default();
         readers.keep(std::slice::from_ref(&signal));

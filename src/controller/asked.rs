@@ -177,7 +177,7 @@ async fn ask(fetcher: &Fetcher, question: &Question, now: Moment) -> Result<Answ
     let plainly = |why: String| Failure { why, retry_after: None };
     let (source, request) = request(question, now).map_err(plainly)?;
     match fetcher.ask(&request, now).await {
-        Ok(bytes) => source.read(&bytes).map_err(|error| plainly(error.to_string())),
+        Ok(documents) => source.read_all(&documents).map_err(|error| plainly(error.to_string())),
         // some say why in their own form
         Err(FetchError::Status { at, status, body }) => Err(plainly(match source.read(&body) {
             Err(error @ crate::signals::ReadError::Provider { .. }) => format!("{at}: {status}: {error}"),

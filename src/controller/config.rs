@@ -35,6 +35,9 @@ pub struct Config {
     pub plan_directory: Option<String>,
     /// Where tokens of servers of signals are: a mounted Secret, one file each, read anew for each question.
     pub token_directory: String,
+    /// Certificates (PEM) of authorities that servers of signals are believed by, besides those of the machine, as a company's own; read anew for
+    /// each question. None where it is empty.
+    pub ca_file: String,
     /// Only one of several controllers acts. It saves work; safety does not rest on it.
     pub leader_election: bool,
 }
@@ -53,6 +56,7 @@ impl Default for Config {
             lease_seconds: 600,
             plan_directory: None,
             token_directory: "/etc/heliotrope-tokens".to_owned(),
+            ca_file: String::new(),
             leader_election: true,
         }
     }

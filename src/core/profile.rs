@@ -171,7 +171,7 @@ impl Profile {
 }
 
 /// The points on the concave hull, watts and throughput both strictly rising: what lies below it is never worth choosing.
-pub(in crate::core) fn concave<T: Copy>(mut points: Vec<T>, of: impl Fn(&T) -> (Watts, u32)) -> Vec<T> {
+pub(super) fn concave<T: Copy>(mut points: Vec<T>, of: impl Fn(&T) -> (Watts, u32)) -> Vec<T> {
     points.sort_by_key(|point| {
         let (watts, work) = of(point);
         (watts, std::cmp::Reverse(work))

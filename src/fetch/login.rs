@@ -48,7 +48,7 @@ impl Fetcher {
         }
         let question =
             Request { url: login.url.clone(), token: None, place: Place::Basic, kind: Kind::Json, login: None };
-        let answer = self.ask_with(&question, Some(by.copy()), now).await?;
+        let answer = self.ask_with(&question, Some(by.copy()), now).await?.concat();
         // an error of the reader has no letter of what it read
         let secret = token(&answer).map(Secret::given);
         let secret = secret.map_err(|error| FetchError::Token(format!("the login's answer: {error}")))?;

@@ -1,7 +1,8 @@
 //! ENTSO-E's Transparency Platform: day-ahead prices (A44), load (A65), forecasts of wind and sun (A69), generation by type (A75).
 //!
 //! A period is a start, a resolution and points by position. Under curve type A03 a point is left out where it repeats the one before it;
-//! under A01 one that is left out is not known. What can't be answered comes as an acknowledgement with a reason.
+//! under A01 one that is left out is not known. What can't be answered comes as an acknowledgement with a reason. Several documents, as a zip file has them, are
+//! one answer: series of one may be missing without those of another.
 
 use super::mixed::Mixes;
 use super::wrong::{MOST_ROWS, ReadError};
@@ -30,12 +31,40 @@ struct Point {
     value: Result<Decimal, BadNumber>,
 }
 
-/// Reads a document.
-pub(super) fn read(bytes: &[u8], asked: &Entsoe) -> Result<Answer, ReadError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| ReadError::NotReadable { expected: "text in UTF-8", why: error.to_string() })?;
-    let document = xml::parse(text)?;
-    let root = document.root_element();
+/// Reads the documents of an answer as one.
+pub(super) fn read(documents: &[&[u8]], asked: &Entsoe) -> Result<Answer, ReadError> {
+    let mut left = xml::MOST_NODES;
+    let mut trees = Vec::new();
+    for bytes in documents {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| ReadError::NotReadable { expected: "text in UTF-8", why: error.to_string() })?;
+        let tree = xml::parse(text, left)?;
+        left = left.saturating_sub(u32::try_from(tree.descendants().count()).unwrap_or(u32::MAX));
+        trees.push(tree);
+    }
+    let mut issued: Option<Moment> = None;
+    let mut series: Vec<Node<'_, '_>> = Vec::new();
+    for tree in &trees {
+        let root = tree.root_element();
+        // an answer of which a part is missing is none: a mix without its coal is green
+        let at = header(root, asked)?;
+        // the oldest counts for all
+        issued = issued.into_iter().chain(at).min();
+        series.extend(xml::all(root, "TimeSeries"));
+    }
+    let zone = zone(&series, asked);
+    let answer = match asked.document.as_str() {
+        "A44" => prices(&series, zone, issued)?,
+        "A65" => powers(&series, zone, issued, What::Load)?,
+        "A69" => powers(&series, zone, issued, What::Generation)?,
+        "A75" => generation(&series, zone, issued)?,
+        other => return Err(ReadError::not_a("type", "A44, A65, A69 or A75", other)),
+    };
+    if answer.rows.is_empty() && answer.empty == 0 { Err(ReadError::Nothing) } else { Ok(answer) }
+}
+
+/// When a document was made. It must be the one that was asked for.
+fn header(root: Node<'_, '_>, asked: &Entsoe) -> Result<Option<Moment>, ReadError> {
     if root.tag_name().name() == "Acknowledgement_MarketDocument" {
         let reason = xml::all(root, "Reason").next();
         let word = |name| reason.and_then(|reason| xml::text(reason, name)).unwrap_or_default();
@@ -45,17 +74,7 @@ pub(super) fn read(bytes: &[u8], asked: &Entsoe) -> Result<Answer, ReadError> {
     if kind != asked.document {
         return Err(ReadError::not_a("type", "the document that was asked for", kind));
     }
-    let issued = xml::text(root, "createdDateTime").map(|text| time("createdDateTime", text)).transpose()?;
-    let series: Vec<Node<'_, '_>> = xml::all(root, "TimeSeries").collect();
-    let zone = zone(&series, asked);
-    let answer = match kind {
-        "A44" => prices(&series, zone, issued)?,
-        "A65" => powers(&series, zone, issued, What::Load)?,
-        "A69" => powers(&series, zone, issued, What::Generation)?,
-        "A75" => generation(&series, zone, issued)?,
-        other => return Err(ReadError::not_a("type", "A44, A65, A69 or A75", other)),
-    };
-    if answer.rows.is_empty() && answer.empty == 0 { Err(ReadError::Nothing) } else { Ok(answer) }
+    xml::text(root, "createdDateTime").map(|text| time("createdDateTime", text)).transpose()
 }
 
 /// All series must be of the area that was asked for.

@@ -50,7 +50,7 @@ pub(super) fn read(bytes: &[u8], service: Service) -> Result<Answer, ReadError> 
 }
 
 fn of_xml(text: &str) -> Result<Vec<Item>, ReadError> {
-    let document = xml::parse(text)?;
+    let document = xml::parse(text, xml::MOST_NODES)?;
     let root = document.root_element();
     // the gateway's own refusal: a key that is not known, a quota that is used up
     if let Some(header) = xml::all(root, "cmmMsgHeader").next() {

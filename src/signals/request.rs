@@ -9,7 +9,7 @@ use crate::units::{Moment, Seconds};
 pub enum Kind {
     /// JSON.
     Json,
-    /// XML.
+    /// XML, or a zip file of XML documents.
     Xml,
     /// JSON, or XML where something is wrong.
     Either,
@@ -27,7 +27,7 @@ impl Kind {
         };
         match self {
             Self::Json => ends("json"),
-            Self::Xml => ends("xml"),
+            Self::Xml => ends("xml") || is_zip(content_type),
             Self::Either => ends("json") || ends("xml"),
         }
     }
@@ -37,7 +37,7 @@ impl Kind {
     pub fn accept(self) -> &'static str {
         match self {
             Self::Json => "application/json",
-            Self::Xml => "application/xml, text/xml",
+            Self::Xml => "application/xml, text/xml, application/zip",
             Self::Either => "application/json, application/xml, text/xml",
         }
     }
@@ -47,10 +47,17 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "JSON",
-            Self::Xml => "XML",
+            Self::Xml => "XML or a zip file",
             Self::Either => "JSON or XML",
         }
     }
+}
+
+/// Does a content type say that documents are packed?
+#[must_use]
+pub fn is_zip(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or("").trim();
+    ["application/zip", "application/x-zip-compressed"].iter().any(|zip| kind.eq_ignore_ascii_case(zip))
 }
 
 /// Where a token goes.

@@ -34,6 +34,19 @@ pub enum Source {
 }
 
 impl Source {
+    /// Reads all documents of what it answered: one, but for what ENTSO-E packs.
+    ///
+    /// # Errors
+    /// One is not what it should be, or the provider says that it can't answer.
+    pub fn read_all(&self, documents: &[impl AsRef<[u8]>]) -> Result<Answer, ReadError> {
+        let documents: Vec<&[u8]> = documents.iter().map(AsRef::as_ref).collect();
+        match (self, documents.as_slice()) {
+            (_, [one]) => self.read(one),
+            (Self::Entsoe(asked), several) => entsoe::read(several, asked),
+            (_, several) => Err(ReadError::not_a("the answer", "one document", &several.len().to_string())),
+        }
+    }
+
     /// Reads what it answered.
     ///
     /// # Errors
@@ -43,7 +56,7 @@ impl Source {
             Self::ElectricityMaps => electricity_maps::read(bytes),
             Self::EnergyCharts => energy_charts::read(bytes),
             Self::Uk => uk::read(bytes),
-            Self::Entsoe(asked) => entsoe::read(bytes, asked),
+            Self::Entsoe(asked) => entsoe::read(&[bytes], asked),
             Self::Kpx(service) => kpx::read(bytes, *service),
             Self::OpenMeteo(asked) => open_meteo::read(bytes, asked),
             Self::Prometheus(asked) => prometheus::read(bytes, asked),

@@ -3,12 +3,13 @@
 use super::wrong::ReadError;
 use roxmltree::{Document, Node, ParsingOptions};
 
-/// The most parts of a document: a year of quarters of an hour, with three to each.
-const MOST_NODES: u32 = 1_000_000;
+/// The most parts of an answer: a year of quarters of an hour, with three to each.
+pub(super) const MOST_NODES: u32 = 1_000_000;
 
-/// Reads a document. One with a DTD is refused: none of these has one, and entities are a way to make much of little.
-pub(super) fn parse(text: &str) -> Result<Document<'_>, ReadError> {
-    let options = ParsingOptions { nodes_limit: MOST_NODES, allow_dtd: false, ..ParsingOptions::default() };
+/// Reads a document of at most that many parts. One with a DTD is refused: none of these has one, and entities are a way to make much of
+/// little.
+pub(super) fn parse(text: &str, nodes_limit: u32) -> Result<Document<'_>, ReadError> {
+    let options = ParsingOptions { nodes_limit, allow_dtd: false, ..ParsingOptions::default() };
     let text = text.trim_start_matches('\u{feff}').trim_start();
     Document::parse_with_options(text, options)
         .map_err(|error| ReadError::NotReadable { expected: "XML", why: error.to_string() })

@@ -1,7 +1,7 @@
 //! Several policies on one scenario: what each saves of what could be saved, and what its users wait for that.
 
 use super::outcome::Outcome;
-use super::summary::{Bound, Summary, summarise};
+use super::summary::{Bound, Summary, share, summarise};
 use serde::Serialize;
 
 /// The JSON of the contract.
@@ -41,6 +41,12 @@ impl Comparison {
     #[must_use]
     pub fn is_priced(&self) -> bool {
         self.results.iter().any(|result| result.summary.cost != 0.0)
+    }
+
+    /// Is there generation on the site, so that use can be matched with it?
+    #[must_use]
+    pub fn has_generation(&self) -> bool {
+        self.results.iter().any(|result| result.summary.matched_percent.is_some())
     }
 
     /// Did any slow what runs?
@@ -98,6 +104,10 @@ pub fn table(comparison: &Comparison, with_bound: bool) -> String {
         ("of bound, %", Box::new(|one| percent(one.share_of_optimum.map(|share| 100.0 * share)))),
         ("energy, kWh", Box::new(|one| format!("{:.1}", one.summary.energy_kwh))),
     ];
+    if comparison.has_generation() {
+        columns.push(("matched, %", Box::new(|one| share(one.summary.matched_percent, "-"))));
+        columns.push(("own use, %", Box::new(|one| share(one.summary.own_use_percent, "-"))));
+    }
     if is_priced {
         columns.push(("cost", Box::new(|one| format!("{:.2}", one.summary.cost))));
     }

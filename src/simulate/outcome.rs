@@ -1,5 +1,6 @@
 //! What a simulated run leaves behind: all that the JSON summary, the CSV trace and the report are made of.
 
+use super::matched::Matched;
 use crate::core::plan::{Pace, WorkloadId};
 use crate::core::steps::Steps;
 use crate::units::{CarbonIntensity, GramsCo2e, Joules, Moment, Money, Seconds, Watts};
@@ -144,6 +145,12 @@ impl Outcome {
         roots.iter().for_each(|root| moments.extend(root.draw.changes_between(self.start, self.end)));
         let sum = |at: Moment| roots.iter().map(|root| root.draw.at(at)).sum();
         Steps::new(sum(self.start), moments.into_iter().map(|at| (at, sum(at))).collect::<Vec<_>>())
+    }
+
+    /// What of its use was generated on the site in the same hour; none where nothing is generated there.
+    #[must_use]
+    pub fn matched(&self) -> Option<Matched> {
+        Some(Matched::of(&self.site_draw(), self.generation.as_ref()?, self.start, self.end))
     }
 }
 

@@ -9,7 +9,7 @@ mod gantt;
 mod tables;
 
 use super::outcome::Outcome;
-use super::summary::{Summary, summarise};
+use super::summary::{Summary, share, summarise};
 use crate::units::{Moment, Seconds};
 use chart::{Band, Line, Panel};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -113,6 +113,10 @@ fn headlines(summary: &Summary, run: &Outcome) -> Markup {
                 }
             } @else {
                 (card(format!("{:.0} kg", summary.carbon_kg), "carbon", format!("{:.0} kWh", summary.energy_kwh)))
+            }
+            @if let Some(matched) = summary.matched_percent {
+                (card(format!("{matched:.1} %"), "of use generated in its hour",
+                    format!("{} % of what was generated", share(summary.own_use_percent, "–"))))
             }
             (card(format!("{} s", summary.seconds_over_cap), "over a cap",
                 format!("{} watt-seconds", summary.watt_seconds_over_cap)))

@@ -34,6 +34,12 @@ pub struct Summary {
     pub watt_seconds_over_cap: i64,
     /// Work done of work asked.
     pub work_percent: f64,
+    /// With on-site generation: of the energy used, what was generated in the same hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched_percent: Option<f64>,
+    /// With on-site generation: of the energy generated, what was used in the same hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_use_percent: Option<f64>,
     /// What no policy that keeps all deadlines can go below; absent with on-site generation.
     pub lower_bound: Option<Bound>,
     /// How far the cost (or, where nothing has a price, the carbon) is above the bound.
@@ -116,6 +122,7 @@ fn figures(outcome: &Outcome) -> Summary {
     let cost = (outcome.energy_cost + outcome.carbon_cost).as_units();
     let carbon_kg = outcome.carbon.as_kg();
     let bound = outcome.lower_bound.map(|bound| (bound.carbon.as_kg(), bound.cost.as_units()));
+    let matched = outcome.matched();
     let missed = outcome.workloads.iter().filter(|w| w.late(end) > Seconds::ZERO).count();
     Summary {
         policy: outcome.policy.clone(),
@@ -131,6 +138,8 @@ fn figures(outcome: &Outcome) -> Summary {
         seconds_over_cap: outcome.domains.iter().map(|domain| domain.over.0).max().unwrap_or(0),
         watt_seconds_over_cap: outcome.domains.iter().map(|domain| domain.over_energy.0).sum(),
         work_percent: percent(work(&|w| w.done).0 as f64, asked.0 as f64).unwrap_or(100.0),
+        matched_percent: matched.and_then(|sum| percent(sum.matched.0 as f64, sum.used.0 as f64)),
+        own_use_percent: matched.and_then(|sum| percent(sum.matched.0 as f64, sum.generated.0 as f64)),
         lower_bound: bound.map(|(carbon, cost)| Bound { carbon_kg: rounded(carbon), cost: rounded(cost) }),
         gap_percent: bound.and_then(|(least_carbon, least_cost)| {
             let (value, least) = if cost > 0.0 { (cost, least_cost) } else { (carbon_kg, least_carbon) };
@@ -141,6 +150,11 @@ fn figures(outcome: &Outcome) -> Summary {
         seed: outcome.seed,
         baseline: None,
     }
+}
+
+/// A share in hundredths, or what stands for none.
+pub(super) fn share(percent: Option<f64>, none: &str) -> String {
+    percent.map_or_else(|| none.to_owned(), |percent| format!("{percent:.1}"))
 }
 
 /// The table that `simulate` prints.
@@ -156,6 +170,10 @@ pub fn table(summary: &Summary) -> String {
     row("", &|s| s.policy.clone());
     row("carbon, kg", &|s| format!("{:.1}", s.carbon_kg));
     row("energy, kWh", &|s| format!("{:.1}", s.energy_kwh));
+    if columns.iter().any(|column| column.matched_percent.is_some()) {
+        row("use matched by the hour, %", &|s| share(s.matched_percent, "-"));
+        row("generation used, %", &|s| share(s.own_use_percent, "-"));
+    }
     row("cost", &|s| format!("{:.2}", s.cost));
     row("jobs finished", &|s| format!("{} of {}", s.jobs_finished, s.jobs_total));
     row("deadlines missed", &|s| s.deadline_misses.to_string());

@@ -8,4 +8,7 @@ mod command;
 mod common;
 mod ladder;
 mod normal;
+mod packed;
 mod recorded;
+mod survives;
+mod trusted;

@@ -2,6 +2,7 @@
 
 use crate::simulate::compare::{Compared, Comparison};
 use crate::simulate::outcome::Outcome;
+use crate::simulate::summary::share;
 use maud::{Markup, html};
 
 const WIDTH: f64 = 1120.0;
@@ -33,6 +34,9 @@ pub fn page(comparison: &Comparison, runs: &[Outcome]) -> String {
             p.note {
                 "Of the bound: what is saved of what any policy could save that keeps all deadlines and knows no cap. "
                 "No policy reaches it under a cap that binds."
+                @if comparison.has_generation() {
+                    " Matched: of what is used, what is generated on the site in the same hour. Own use: the same, of what is generated."
+                }
             }
             h2 { "Draw against the cap" }
             p.note { "Of " (site) ", each policy for itself. Red: the cap." }
@@ -126,11 +130,13 @@ fn labelled<'a>(
 
 fn table(comparison: &Comparison) -> Markup {
     let (is_priced, changes_limits) = (comparison.is_priced(), comparison.changes_limits());
+    let has_generation = comparison.has_generation();
     let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
     html! {
         table {
             tr {
                 th { "policy" } th { "carbon, kg" } th { "saved, %" } th { "of the bound, %" } th { "energy, kWh" }
+                @if has_generation { th { "matched, %" } th { "own use, %" } }
                 @if is_priced { th { "cost" } }
                 th { "mean wait, h" } th { "95 %, h" } th { "late" } th { "work, %" } th { "stops" }
                 @if changes_limits { th { "limit changes" } }
@@ -141,6 +147,7 @@ fn table(comparison: &Comparison) -> Markup {
                 tr {
                     td { (figures.policy) } td { (format!("{:.1}", figures.carbon_kg)) } td { (percent(one.carbon_saved_percent)) }
                     td { (percent(one.share_of_optimum.map(|share| 100.0 * share))) } td { (format!("{:.1}", figures.energy_kwh)) }
+                    @if has_generation { td { (share(figures.matched_percent, "–")) } td { (share(figures.own_use_percent, "–")) } }
                     @if is_priced { td { (format!("{:.2}", figures.cost)) } }
                     td { (format!("{:.2}", figures.mean_wait_hours)) } td { (format!("{:.2}", figures.p95_wait_hours)) }
                     td { (figures.deadline_misses) } td { (format!("{:.1}", figures.work_percent)) } td { (figures.suspensions) }
@@ -151,6 +158,7 @@ fn table(comparison: &Comparison) -> Markup {
             @if let Some(bound) = &comparison.bound {
                 tr {
                     td { "bound without caps" } td { (format!("{:.1}", bound.carbon_kg)) } td {} td {} td {}
+                    @if has_generation { td {} td {} }
                     @if is_priced { td { (format!("{:.2}", bound.cost)) } }
                     td {} td {} td {} td {} td {}
                     @if changes_limits { td {} }
