@@ -336,3 +336,25 @@ fn the_largest_figures_that_are_accepted_overflow_nothing() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_million_slots_and_a_profile_that_is_not_concave_are_planned_under_the_cap() {
+    let dented = "Workload,GPU power cap,normalized throughput,power per GPU\n\
+                  dent,400,1.0,350\ndent,300,0.5,340\ndent,200,0.7,195\ndent,100,0.1,300\n";
+    let scenario = "apiVersion: heliotrope.dev/v1alpha1\nkind: Scenario\nstart: 2026-04-15T00:00:00Z\nduration: 278h\nslot: 1s\n\
+        site:\n  domains: [{name: hall, capWatts: 2000}]\n  pools: [{name: row, nodes: 1, acceleratorsPerNode: 8, domain: hall}]\n\
+        profiles: [{name: dent, file: dent.csv}]\nworkloads:\n\
+        \x20 - {name: a, expectedDurationSeconds: 3600, maxDelaySeconds: 900000, acceleratorsPerReplica: 4, profile: dent}\n\
+        \x20 - {name: b, expectedDurationSeconds: 3600, maxDelaySeconds: 900000, acceleratorsPerReplica: 4, profile: dent, checkpoint: {}}\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("dent.csv"), dented).unwrap();
+    std::fs::write(folder.path().join("site.yaml"), scenario).unwrap();
+    let args = ["simulate", "site.yaml"];
+    let output = Command::new(env!("CARGO_BIN_EXE_heliotrope")).args(args).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    for (row, cells) in [("jobs finished", "2 of 2"), ("deadlines missed", "0"), ("seconds over a cap", "0")] {
+        let line = table.lines().find(|line| line.starts_with(row)).unwrap();
+        assert_eq!(line[row.len()..].trim_start().split("  ").next(), Some(cells), "{table}");
+    }
+}
