@@ -232,6 +232,11 @@ fn each_mistake_in_the_scenario_is_named() {
             "expectedDurationSeconds: 3600, actualDurationSeconds: 0",
             "site.yaml:14: workloads[0].actualDurationSeconds: is zero: there is nothing to run",
         ),
+        (
+            "nodes: 1, acceleratorsPerNode: 8,",
+            "nodes: 1, acceleratorsPerNode: 8, hostIdleWatts: 9000, hostWatts: 9000,",
+            "site.yaml:8: site.domains[1].capWatts: 8000 W are below the 9000 W that `row` draws with all hosts idle: it is never kept",
+        ),
     ] {
         let found = said(from, to, &fine);
         assert!(found.starts_with(expected), "{to}:\n found {found}\nwanted {expected}");

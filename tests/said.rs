@@ -161,9 +161,9 @@ fn a_deadline_is_told_as_kept_at_risk_or_missed() {
     };
     let three = |status: &str, reason: &str, text: &str| (status.to_owned(), reason.to_owned(), text.to_owned());
     assert_eq!(told(2, Some(4)), three("True", "InTime", "planned to be done by 01-01 04:00Z, as asked"));
-    let text = "planned to be done by 01-01 04:00Z, as asked, but 1h1m late if it takes as long as it may";
+    let text = "planned to be done by 01-01 04:00Z, as asked, but 1h late if it takes as long as it may";
     assert_eq!(told(2, Some(5)), three("True", "AtRisk", text));
-    let text = "planned to be 2h1m late: it was to be done by 01-01 04:00Z";
+    let text = "planned to be 2h late: it was to be done by 01-01 04:00Z";
     assert_eq!(told(6, None), three("False", "Late", text));
 
     // and no word of a deadline that is no more

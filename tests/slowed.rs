@@ -155,7 +155,7 @@ fn an_elastic_workload_has_as_many_replicas_as_its_supply_is_worth() {
     // in step with its replicas, narrow work does no more with a kWh: what is cheap is run at full
     assert!(ran(&wide("", 0), 0).iter().any(|(from, to, pace)| *from <= 3600 && 7200 <= *to && *pace == 1000));
     // four accelerators sit in each of the two hosts: narrow work holds a host for longer
-    assert!(ran(&wide("speedPermille: [400, 700, 900, 1000]", 2000), 0).iter().all(|run| run.2 == 1000));
+    assert!(ran(&wide("speedPermille: [400, 700, 900, 1000]", 3000), 0).iter().all(|run| run.2 == 1000));
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub fn workload(world: &World, item: &Item, verdict: Option<&Verdict>, now: Mome
 /// How it stands with a deadline as planned: is it kept, the reason's name, and in words.
 pub(super) fn in_time(outlook: Outlook, deadline: Moment) -> (bool, &'static str, String) {
     let by = clock(to_minute(deadline));
-    let minutes = |late: Seconds| Seconds(late.0.div_euclid(60) * 60 + 60);
+    let minutes = |late: Seconds| Seconds((late.0 + 59).div_euclid(60) * 60);
     match outlook {
         Outlook::OnTime => (true, "InTime", format!("planned to be done by {by}, as asked")),
         Outlook::AtRisk(late) => {

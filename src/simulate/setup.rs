@@ -4,6 +4,7 @@
 //! a function of the caller, so that an embedded scenario needs none.
 
 use super::constraints;
+use super::meter::{InUse, Meter};
 use super::scenario::{Domain, Event, MOST, Scenario, ScenarioPool, Signal, Window};
 use super::work::{self, Job};
 use crate::api::BaselineMethod;
@@ -76,6 +77,17 @@ pub fn setup(document: &Document, read_file: &ReadFile<'_>) -> Result<Setup, Yam
     let (start, end) = (scenario.start, scenario.start + scenario.duration);
     let tree = domains(document, &scenario, start, end)?;
     let pools = pools(document, &scenario.site.pools, &tree)?;
+    for (domain, idle) in tree.iter().map(|(_, domain)| domain).zip(Meter::new(&tree, &pools).draw(&InUse::new())) {
+        let i = scenario.site.domains.iter().position(|one| one.name == domain.spec.name).unwrap_or(0);
+        let cap = scenario.site.domains[i].cap_watts;
+        if cap < idle {
+            let what = format!(
+                "{cap} are below the {idle} that `{}` draws with all hosts idle: it is never kept",
+                domain.spec.name
+            );
+            return Err(document.error(&format!("site.domains[{i}].capWatts"), what));
+        }
+    }
     let read = |path: &str, field: &str| {
         read_file(path).map_err(|error| document.error(field, format!("`{path}` can't be read: {error}")))
     };

@@ -397,7 +397,9 @@ mod tests {
         assert_eq!(workload_of.spec.expected_duration_seconds, Some(9000));
         let longest = |expected: Option<&str>| {
             let mut all = json!({"heliotrope.dev/duration-up-to": "3h"});
-            all["heliotrope.dev/expected-duration"] = json!(expected);
+            if let Some(expected) = expected {
+                all["heliotrope.dev/expected-duration"] = json!(expected);
+            }
             workload(&job(json!({"/metadata/annotations": all})))
         };
         assert_eq!(longest(Some("2h")).0.spec.duration_up_to_seconds, Some(10_800));
