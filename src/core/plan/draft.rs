@@ -1,12 +1,14 @@
 //! A plan in the making: placements, and the ledger that knows what they leave free.
 
+use super::cost::{self, COST_UNITS, Placement};
 use super::ledger::Ledger;
 use super::order::{Order, earlier};
-use super::place::{self, COST_UNITS, Placement, Room};
 use super::points::without_surplus;
 use super::prices::Guide;
+use super::room::Room;
 use super::spent::{Seat, Spent};
 use super::{Entry, Load, PoolId, PowerPlan, Problem, Run, Why, Workload};
+use super::{early, place};
 use crate::units::{Moment, Money, Seconds};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -76,7 +78,7 @@ impl<'a> Draft<'a> {
             }
             let (pool, pace) = (running.pool, running.pace);
             let run = Run { pool, start: problem.now, end: problem.now + pace.takes(workload.remaining), pace };
-            draft.put(i, place::priced(problem, workload, vec![run]), Why::GoesOn);
+            draft.put(i, cost::priced(problem, workload, vec![run]), Why::GoesOn);
         }
         draft
     }
@@ -171,7 +173,7 @@ impl<'a> Draft<'a> {
         let found = match self.within_order(i)? {
             Cow::Borrowed(workload) => find(&self.seat(i), workload)?,
             // it is late, and has waited, by what was asked for
-            Cow::Owned(workload) => place::priced(self.problem, self.workload(i), find(&self.seat(i), &workload)?.runs),
+            Cow::Owned(workload) => cost::priced(self.problem, self.workload(i), find(&self.seat(i), &workload)?.runs),
         };
         self.keeps_order(i, &found.runs).then_some(found)
     }
@@ -193,14 +195,14 @@ impl<'a> Draft<'a> {
 
     /// The earliest place that is left for a workload.
     pub(super) fn earliest(&self, i: usize) -> Option<Placement> {
-        self.search(i, |room, workload| place::earliest(self.problem, room, workload))
+        self.search(i, |room, workload| early::earliest(self.problem, room, workload))
     }
 
     pub(super) fn put(&mut self, i: usize, mut placement: Placement, why: Why) {
         let workload = self.workload(i);
         if workload.ahead > 0 {
             without_surplus(&mut placement.runs, workload.work());
-            placement = place::priced(self.problem, workload, placement.runs);
+            placement = cost::priced(self.problem, workload, placement.runs);
         }
         self.spent.count(i, &placement.runs, 1);
         self.placed[i] = Some((placement, why));
@@ -209,7 +211,7 @@ impl<'a> Draft<'a> {
 
     /// What a placement of a workload that is not placed costs where it would stand.
     pub(super) fn net(&self, i: usize, placement: &Placement) -> i128 {
-        place::net(self.problem, &self.seat(i), self.workload(i), placement)
+        cost::net(self.problem, &self.seat(i), self.workload(i), placement)
     }
 
     /// Takes a placement back.
@@ -247,7 +249,7 @@ impl<'a> Draft<'a> {
     /// The earliest place that is left, for one workload; at full alone, or at any of its points where it may be delayed.
     pub(super) fn place_earliest(&mut self, i: usize, why: Why, any_pace: bool) {
         let any_pace = any_pace && self.workload(i).finish_by.is_some();
-        let found = self.search(i, |room, workload| place::earliest_at(self.problem, room, workload, any_pace));
+        let found = self.search(i, |room, workload| early::earliest_at(self.problem, room, workload, any_pace));
         if let Some(placement) = found {
             let why = if placement.late > Seconds::ZERO { Why::Late } else { why };
             self.put(i, placement, why);
@@ -343,13 +345,16 @@ impl<'a> Draft<'a> {
             Some(previous) => previous.generation + 1,
             None => 1,
         };
-        PowerPlan { generation, policy, made: problem.now, entries, cost: money(cost), bound: None, scarce: Vec::new() }
+        PowerPlan {
+            generation,
+            policy,
+            made: problem.now,
+            entries,
+            cost: cost::money(cost),
+            bound: None,
+            scarce: Vec::new(),
+        }
     }
-}
-
-/// Cost units as money.
-pub(super) fn money(cost: i128) -> Money {
-    Money(i64::try_from(cost / COST_UNITS).unwrap_or(i64::MAX))
 }
 
 /// The order in which workloads choose: higher priority, then those that are never delayed for supply,

@@ -1,10 +1,10 @@
 //! Why a workload runs when it does: what stands in its way now, until when, by how much, and what waiting costs or saves.
 
-use super::draft::money as money_of;
+use super::cost::{self, priced};
 use super::draws::root_watts;
 use super::ledger::Ledger;
-use super::place::{Room, priced};
-use super::spent::{Refusal, Seat, Spent};
+use super::room::{Refusal, Room};
+use super::spent::{Seat, Spent};
 use super::{Pace, PoolId, PowerPlan, Problem, Run, ScarcePrice, Shortage, Supply, Why, Workload};
 use crate::core::steps::Steps;
 use crate::units::{GramsCo2e, Joules, Moment, Money, Watts};
@@ -85,8 +85,8 @@ pub fn explain(problem: &Problem, plan: &PowerPlan, id: &str) -> Option<Explanat
     Some(Explanation {
         why: entry.why,
         runs: entry.runs.clone(),
-        planned: pool.map(|_| cost(problem, workload, &room, &clipped)),
-        at_once: pool.map(|pool| cost(problem, workload, &room, &at_once(pool))),
+        planned: pool.map(|_| cost_of(problem, workload, &room, &clipped)),
+        at_once: pool.map(|pool| cost_of(problem, workload, &room, &at_once(pool))),
         obstacles,
     })
 }
@@ -106,7 +106,7 @@ pub fn costs_at_most(problem: &Problem, plan: &PowerPlan) -> Option<Money> {
         problem.workloads.iter().zip(&plan.entries).map(|(workload, entry)| (workload, entry.runs_from(problem.now)));
     let cost: i128 =
         runs.filter(|(_, runs)| !runs.is_empty()).map(|(workload, runs)| priced(&problem, workload, runs).cost).sum();
-    Some(money_of(cost - ledger.saved()))
+    Some(cost::money(cost - ledger.saved()))
 }
 
 /// What all have taken by the plan, but one where it is left away.
@@ -176,7 +176,7 @@ fn shown_refusal(problem: &Problem, refusal: &Refusal, starts: Moment) -> (Strin
     }
 }
 
-fn cost(problem: &Problem, workload: &Workload, room: &Ledger<'_>, runs: &[Run]) -> Cost {
+fn cost_of(problem: &Problem, workload: &Workload, room: &Ledger<'_>, runs: &[Run]) -> Cost {
     let (mut joules, mut used, mut carbon, mut money): (i128, i128, Option<i128>, i128) = (0, 0, Some(0), 0);
     let none = Steps::constant(0);
     for run in runs {
@@ -206,6 +206,6 @@ fn cost(problem: &Problem, workload: &Workload, room: &Ledger<'_>, runs: &[Run])
         own: Joules(whole(used)),
         // J × mg/kWh, in micrograms
         carbon: carbon.map(|sum| GramsCo2e(whole(sum / 3600))),
-        money: money_of(money),
+        money: cost::money(money),
     }
 }

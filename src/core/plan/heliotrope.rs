@@ -3,7 +3,7 @@
 use super::draft::{Draft, Score, WORTH_A_CHANGE_PERMILLE, precedence};
 use super::prices::Market;
 use super::{Pace, Policy, PowerPlan, Problem, Run, ScarcePrice, Why, Workload};
-use super::{dual, improve, place, repair};
+use super::{cost, dual, improve, repair};
 use crate::units::{Moment, Seconds};
 
 /// What a change of plan has to gain at least, as a part of the cost.
@@ -80,7 +80,7 @@ fn keep(problem: &Problem) -> Draft<'_> {
         let Some((runs, why)) = previous_runs(problem, draft.workload(i)) else { continue };
         let workload = draft.workload(i);
         if draft.has_room(i, &runs) {
-            let placement = place::priced(problem, workload, runs);
+            let placement = cost::priced(problem, workload, runs);
             let broken = placement.late > Seconds::ZERO && why != Why::Late;
             if !broken {
                 draft.put(i, placement, why);

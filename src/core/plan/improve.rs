@@ -5,10 +5,11 @@
 //! 2. *Settling*: each in turn takes the place that costs it least while all others stand, until nobody moves.
 //! 3. *Exchanges*: who pays most for not having its best place takes it from one that stands there, if both together gain.
 
+use super::cost::Placement;
 use super::draft::{Draft, Score};
 use super::draws::root_watts;
 use super::dual::Found;
-use super::place::{self, Placement};
+use super::early;
 use super::prices::{Guide, Market};
 use super::{PoolChoice, Problem, Why, Workload};
 use crate::units::Seconds;
@@ -96,7 +97,7 @@ enum Order {
 /// What decides who is placed first within a class.
 fn weight(problem: &Problem, workload: &Workload, order: Order) -> i128 {
     let watts = |choice: &PoolChoice| root_watts(problem, choice.pool, choice.load);
-    let full = place::pools(workload).filter_map(|points| points.first());
+    let full = early::pools(workload).filter_map(|points| points.first());
     let least = full.map(watts).min().unwrap_or(0);
     let energy = i128::from(least) * i128::from(workload.remaining.0);
     match (order, workload.finish_by) {

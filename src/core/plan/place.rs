@@ -3,47 +3,16 @@
 //! A workload that can't be broken slides along the prices; one that can be takes the cheapest seconds (`seconds`), or whole slots
 //! where stopping and waiting cost something (`slots`).
 
+use super::cost::{Placement, charged, delay_cost, net, priced};
 use super::draws::root_watts;
+use super::early::{earliest, is_kept, is_open, looks_until, pools};
 use super::points::{Rise, rises};
 use super::prices::Guide;
+use super::room::{Refusal, Room};
 use super::seconds::{Found, Piece, Stretch, in_runs, one_run};
 use super::slots::in_slots;
-use super::spent::Refusal;
 use super::{PoolChoice, PoolId, Problem, Run, Suspension, Workload};
-use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
-
-/// Runs for one workload, and what they cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Placement {
-    pub runs: Vec<Run>,
-    /// Price × watts × seconds, plus delay: comparable between placements of one problem, exact. As if nothing were generated on the
-    /// site: what that saves depends on the others ([`net`]).
-    pub cost: i128,
-    pub late: Seconds,
-}
-
-impl Placement {
-    pub(super) fn finish(&self) -> Moment {
-        self.runs.last().map_or(Moment::FAR_FUTURE, |run| run.end)
-    }
-}
-
-/// What it would cost if nothing were in the way is found with the same code: this says what is.
-pub(super) trait Room {
-    fn fits(&self, choice: PoolChoice, from: Moment, to: Moment) -> bool;
-    /// From when on it does not fit any more, in `[from, to)`; none if it fits throughout.
-    fn until_when(&self, choice: PoolChoice, from: Moment, to: Moment) -> Option<Moment>;
-    fn earliest(&self, choice: PoolChoice, from: Moment, length: Seconds) -> Option<Moment>;
-    /// What is left of what is generated on the site for a pool, over time; none where nothing is.
-    fn own_left(&self, pool: PoolId) -> Option<&Steps<i64>>;
-    /// The last moment up to this one at which no part of what is counted is used by halves.
-    fn whole(&self, until: Moment) -> Moment;
-    /// The spans of `[from, to)` in which it fits.
-    fn spans(&self, choice: PoolChoice, from: Moment, to: Moment) -> Vec<(Moment, Moment)>;
-    /// Why runs are refused that each fit: energy budgets and ramps look at all of them together.
-    fn refused(&self, runs: &[Run]) -> Vec<Refusal>;
-}
 
 /// The cheapest runs that finish in time; where there are none, the earliest; none where it can never run.
 pub(super) fn cheapest(problem: &Problem, room: &impl Room, workload: &Workload) -> Option<Placement> {
@@ -237,40 +206,6 @@ fn pieces(
     pieces
 }
 
-/// What of a load's watts is drawn from outside, where so much is left of what is generated on the site. At a negative price all is,
-/// since that is paid for.
-fn charged(watts: i128, left: i64, price: i64) -> i128 {
-    if price <= 0 { watts } else { watts - i128::from(left).clamp(0, watts) }
-}
-
-/// Price × watts × seconds of what a load draws from outside over a time, where so much is left of what is generated on the site.
-pub(super) fn drawn(price: &Steps<i64>, own: &Steps<i64>, watts: i128, from: Moment, to: Moment) -> i128 {
-    let mut at = price.place(from);
-    let mut cost = 0;
-    for (from, to, left) in own.pieces(from, to) {
-        for (from, to, price) in price.pieces_after(&mut at, from, to) {
-            cost += i128::from(price) * charged(watts, left, price) * i128::from((to - from).0);
-        }
-    }
-    cost
-}
-
-/// What runs cost less since something is generated on the site and left, while the workload itself is not in the room.
-fn saved(problem: &Problem, room: &impl Room, workload: &Workload, runs: &[Run]) -> i128 {
-    let each = runs.iter().map(|run| {
-        let (Some(own), Some(load)) = (room.own_left(run.pool), workload.load_at(run.pool, run.pace)) else { return 0 };
-        let watts = i128::from(root_watts(problem, run.pool, load));
-        let price = &problem.supply(run.pool).price;
-        price.integral(run.start, run.end) * watts - drawn(price, own, watts, run.start, run.end)
-    });
-    each.sum()
-}
-
-/// What a placement costs where it stands, while the workload itself is not in the room.
-pub(super) fn net(problem: &Problem, room: &impl Room, workload: &Workload, placement: &Placement) -> i128 {
-    placement.cost - saved(problem, room, workload, &placement.runs)
-}
-
 /// Where a workload fits at any of its points in a pool, cut wherever what a second costs or the points that fit change, each with
 /// the rises of those that do.
 fn joint_pieces(
@@ -310,142 +245,4 @@ fn joint_pieces(
         }
     }
     (joint, further)
-}
-
-/// How far a choice among prices looks: the horizon, and the workload's own length beyond it. What is not known is
-/// priced at the highest known, so that nothing is gained by waiting for it; who finds no room until then takes the
-/// earliest there is.
-pub(super) fn looks_until(problem: &Problem, workload: &Workload) -> Moment {
-    problem.now + problem.horizon + workload.remaining
-}
-
-/// The runs that finish first. Slower than at full is only who may be delayed.
-pub(super) fn earliest(problem: &Problem, room: &impl Room, workload: &Workload) -> Option<Placement> {
-    earliest_at(problem, room, workload, workload.finish_by.is_some())
-}
-
-/// The runs that finish first, at any of its points or at full alone.
-pub(super) fn earliest_at(
-    problem: &Problem,
-    room: &impl Room,
-    workload: &Workload,
-    any_pace: bool,
-) -> Option<Placement> {
-    pools(workload)
-        .flat_map(|points| points.iter().take(if any_pace { points.len() } else { 1 }))
-        .filter(|choice| is_open(workload, choice) && (workload.is_divisible() || is_kept(workload, choice)))
-        .filter_map(|&choice| {
-            let from = problem.starts_from(workload);
-            let runs = queued(problem, room, workload, choice, from, workload.is_divisible())?;
-            Some(priced(problem, workload, runs))
-        })
-        .min_by_key(|placement| (placement.finish(), placement.cost))
-}
-
-/// The first runs of a workload from a moment on: in pieces where it may, and all of them have room together, else whole.
-pub(super) fn queued(
-    problem: &Problem,
-    room: &impl Room,
-    workload: &Workload,
-    choice: PoolChoice,
-    from: Moment,
-    in_pieces: bool,
-) -> Option<Vec<Run>> {
-    if in_pieces {
-        let runs = early_pieces(problem, room, workload, choice, from)?;
-        if room.refused(&runs).is_empty() {
-            return Some(runs);
-        }
-    }
-    Some(vec![whole_run(room, workload, choice, from)?])
-}
-
-/// The first whole run of a workload from a moment on.
-pub(super) fn whole_run(room: &impl Room, workload: &Workload, choice: PoolChoice, from: Moment) -> Option<Run> {
-    let takes = choice.pace.takes(workload.remaining);
-    let start = room.earliest(choice, from, takes)?;
-    Some(Run { pool: choice.pool, start, end: start + takes, pace: choice.pace })
-}
-
-/// The pools where a workload may run, each with its points there.
-pub(super) fn pools(workload: &Workload) -> impl Iterator<Item = &[PoolChoice]> {
-    workload.choices.chunk_by(|a, b| a.pool == b.pool)
-}
-
-/// May it go there? What runs stays in its pool, since moving it is stopping it.
-pub(super) fn is_open(workload: &Workload, choice: &PoolChoice) -> bool {
-    workload.running.is_none_or(|running| running.pool == choice.pool)
-}
-
-/// Is it the point at which it runs, if it does?
-pub(super) fn is_kept(workload: &Workload, choice: &PoolChoice) -> bool {
-    workload.running.is_none_or(|running| running.pace == choice.pace)
-}
-
-/// What runs cost a workload: energy, carbon, delay and switching.
-pub(super) fn priced(problem: &Problem, workload: &Workload, runs: Vec<Run>) -> Placement {
-    let restart = match workload.suspension {
-        Suspension::ForSupply { cost } => i128::from(cost.0),
-        Suspension::ForCapOnly | Suspension::Never => 0,
-    };
-    // when it last stopped, as far as that costs: a first start is free, and what runs has none
-    let mut stopped = workload.running.map(|_| problem.now);
-    let mut known: Option<(Run, i128)> = None;
-    let mut cost = 0;
-    for run in &runs {
-        let is_same = |known: &(Run, i128)| (known.0.pool, known.0.pace) == (run.pool, run.pace);
-        let watts = known.filter(is_same).map_or_else(
-            || i128::from(workload.load_at(run.pool, run.pace).map_or(0, |load| root_watts(problem, run.pool, load))),
-            |(_, watts)| watts,
-        );
-        let price = &problem.supply(run.pool).price;
-        cost += price.integral(run.start, run.end) * watts;
-        if stopped.is_some_and(|stopped| stopped < run.start) {
-            // at a negative price a stop is no gain: the search counts it so too, and the bound none at all
-            cost += i128::from(price.at(run.start).max(0)) * restart * watts;
-        }
-        stopped = Some(run.end);
-        known = Some((*run, watts));
-    }
-    let finish = runs.last().map_or(Moment::FAR_FUTURE, |run| run.end);
-    let delay = finish - problem.starts_from(workload) - workload.remaining;
-    let late = workload.finish_by.map_or(Seconds::ZERO, |by| (finish - by).max(Seconds::ZERO));
-    cost += delay_cost(problem) * i128::from(delay.0.max(0));
-    Placement { runs, cost, late }
-}
-
-/// Cost units in a millionth of the currency unit: a MWh is 3.6e9 joules.
-pub(super) const COST_UNITS: i128 = 3_600_000_000;
-
-/// Cost units of a second of waiting.
-pub(super) fn delay_cost(problem: &Problem) -> i128 {
-    i128::from(problem.delay_cost_per_hour) * COST_UNITS / 3600
-}
-
-/// As early as possible from a moment on, in as many pieces as it takes. No piece is shorter than a slot, but for the last.
-pub(super) fn early_pieces(
-    problem: &Problem,
-    room: &impl Room,
-    workload: &Workload,
-    choice: PoolChoice,
-    mut from: Moment,
-) -> Option<Vec<Run>> {
-    let mut runs: Vec<Run> = Vec::new();
-    let slot = Seconds(problem.slot.0.max(1));
-    let mut left = choice.pace.takes(workload.remaining);
-    while left > Seconds::ZERO {
-        let start = room.earliest(choice, from, left.min(slot))?;
-        // as many whole slots as fit from there on, or all that is left
-        let end = match room.until_when(choice, start, start + left) {
-            None => start + left,
-            Some(at) => start + Seconds(((at - start).0 / slot.0).max(1).saturating_mul(slot.0)).min(left),
-        };
-        match runs.last_mut() {
-            Some(last) if last.end == start => last.end = end,
-            _ => runs.push(Run { pool: choice.pool, start, end, pace: choice.pace }),
-        }
-        left -= end - start;
-        from = end;
-    }
-    Some(runs)
 }

@@ -7,10 +7,11 @@
 
 use super::alone::Taken;
 use super::budgets::Budgets;
+use super::cost::{COST_UNITS, delay_cost};
 use super::draws::{going_on, root_watts, watts_at_least};
+use super::early::{is_open, looks_until, pools};
 use super::free::{Scarce, edges, free, generated};
 use super::order::Order;
-use super::place::{COST_UNITS, delay_cost, is_open, looks_until, pools};
 use super::points::seconds_for;
 use super::{Load, Pace, PoolChoice, PoolId, Problem, ScarcePrice, Supply, Suspension, Workload};
 use crate::core::steps::Steps;

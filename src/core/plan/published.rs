@@ -11,8 +11,10 @@ mod slowing;
 
 pub use slowing::Slowing;
 
+use super::cost::{self, Placement};
 use super::draft::Draft;
-use super::place::{self, Placement, Room};
+use super::early;
+use super::room::Room;
 use super::seconds::join;
 use super::{Policy, PoolChoice, PowerPlan, Problem, Run, Why, Workload};
 use crate::core::steps::Steps;
@@ -90,7 +92,7 @@ impl Policy for Published {
             let Some((runs, why)) = super::heliotrope::previous_runs(problem, workload) else { return true };
             let stands = draft.has_room(i, &runs);
             if stands {
-                draft.put(i, place::priced(problem, workload, runs), why);
+                draft.put(i, cost::priced(problem, workload, runs), why);
             }
             !stands
         });
@@ -98,7 +100,7 @@ impl Policy for Published {
         // 2. What is new chooses, and queues where that does not fit.
         for i in waiting {
             let found = draft.search(i, |room, workload| {
-                let pools = place::pools(workload).filter(|points| place::is_open(workload, &points[0]));
+                let pools = early::pools(workload).filter(|points| early::is_open(workload, &points[0]));
                 let placed = pools.filter_map(|points| self.place(problem, room, workload, points));
                 placed.min_by_key(|placement| (placement.finish(), placement.cost))
             });
@@ -152,7 +154,7 @@ impl Published {
             let point = points.iter().find(|point| point.pace == run.pace);
             point.is_some_and(|point| room.fits(*point, run.start, run.end))
         };
-        let queued = |choice: &PoolChoice| place::queued(problem, room, workload, *choice, first, chosen.len() > 1);
+        let queued = |choice: &PoolChoice| early::queued(problem, room, workload, *choice, first, chosen.len() > 1);
         // slower only where it is never done at full, and may be slowed
         let few = if self == Self::CarbonScaler && workload.finish_by.is_some() { points.len() } else { 1 };
         let runs = if chosen.iter().all(fits) && room.refused(&chosen).is_empty() {
@@ -160,7 +162,7 @@ impl Published {
         } else {
             points.iter().take(few).find_map(queued)?
         };
-        Some(place::priced(problem, workload, runs))
+        Some(cost::priced(problem, workload, runs))
     }
 
     /// When it would run if nothing were in the way.

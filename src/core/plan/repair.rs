@@ -9,8 +9,8 @@
 //!
 //! Then each in turn takes the cheapest place that the others leave it.
 
+use super::cost::Placement;
 use super::draft::{Draft, Score};
-use super::place;
 use super::{Problem, Why, Workload};
 use crate::units::{Moment, Seconds};
 
@@ -24,7 +24,7 @@ const FEW: usize = 6;
 pub(super) fn can_help(problem: &Problem, draft: &Draft<'_>) -> bool {
     let alone = Draft::new(problem, Workload::is_divisible);
     (0..problem.workloads.len()).any(|i| {
-        let late = |placement: &place::Placement| placement.late > Seconds::ZERO;
+        let late = |placement: &Placement| placement.late > Seconds::ZERO;
         draft.placement(i).is_some_and(late)
             && alone.placement(i).is_none()
             && alone.earliest(i).is_some_and(|placement| !late(&placement))

@@ -3,8 +3,10 @@
 //! Time is cut into cells of a slot each; a state is (cell, cells taken, stage). What that takes is bounded
 //! ([`STATES`]): a month of work, or a slot of a second, is planned in coarser cells instead of never.
 
+use super::cost::{Placement, delay_cost, drawn, net, priced};
 use super::draws::root_watts;
-use super::place::{Placement, Room, delay_cost, drawn, early_pieces, net, priced};
+use super::early::early_pieces;
+use super::room::Room;
 use super::{PoolChoice, Problem, Run, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};

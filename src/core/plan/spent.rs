@@ -6,7 +6,7 @@
 use super::constraints::{BudgetOf, BudgetWindow, RampLimit};
 use super::draws::{root_watts, seen_at};
 use super::ledger::{Ledger, Shortage};
-use super::place::Room;
+use super::room::{Refusal, Room};
 use super::{Load, PoolChoice, PoolId, Problem, Run, Workload};
 use crate::core::domain::DomainId;
 use crate::core::steps::Steps;
@@ -41,24 +41,6 @@ impl Step {
             (self.down, self.downs) = (self.down - sign * change, self.downs + sign);
         }
     }
-}
-
-/// Why runs are refused though caps and pools have room for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// They take more than is left of a budget in a window.
-    Budget {
-        /// Which of the problem's budgets.
-        budget: usize,
-        from: Moment,
-        until: Moment,
-        /// So long may it run in there at the most that it draws.
-        affords: Seconds,
-        /// What is missing.
-        short: Joules,
-    },
-    /// Too much would begin in a slot, or end in it.
-    Ramp { domain: DomainId, from: Moment, until: Moment, is_end: bool },
 }
 
 impl<'a> Spent<'a> {

@@ -12,7 +12,7 @@
 
 use super::super::draft::Draft;
 use super::super::points::seconds_for;
-use super::super::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Run, Why, Workload, place};
+use super::super::{Load, Policy, PoolChoice, PoolId, PowerPlan, Problem, Run, Why, Workload, cost, early};
 use crate::core::domain::DomainId;
 use crate::units::{Moment, Seconds, Watts};
 
@@ -277,7 +277,7 @@ impl<'a> Fleet<'a> {
                         && less.hosts <= load.hosts
                 })
             };
-            let open = place::pools(workload).filter(|points| one.pool.is_none_or(|pool| points[0].pool == pool));
+            let open = early::pools(workload).filter(|points| one.pool.is_none_or(|pool| points[0].pool == pool));
             let mut open: Vec<&'a [PoolChoice]> = open.filter(|points| !is_hopeless(points)).collect();
             if open.len() > 1 {
                 let watts = self.by_domain(&at_full);
@@ -373,7 +373,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn put(&mut self, i: usize, runs: Vec<Run>) {
-        let placement = place::priced(self.problem, self.draft.workload(i), runs);
+        let placement = cost::priced(self.problem, self.draft.workload(i), runs);
         let why = if placement.late > Seconds::ZERO { Why::Late } else { Why::AsSoonAsPossible };
         self.draft.put(i, placement, why);
     }
