@@ -80,7 +80,7 @@ impl Peer {
 /// All published policies in a zone, where the setting is that of the table: none elsewhere.
 ///
 /// # Errors
-/// As [`scenario`], and where work is left undone.
+/// Where a file can't be read or does not say what is needed, and where work is left undone.
 pub fn peers(setting: &Setting, zone: &str, carbon: &Path) -> Result<Vec<Peer>, String> {
     let here = TABLE.iter().find(|(name, ..)| *name == zone && setting.start == START && setting.hours == 720);
     let Some((_, at_once_kg, policies)) = here else { return Ok(Vec::new()) };
