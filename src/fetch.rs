@@ -3,6 +3,7 @@
 //! Redirects are not followed: a token goes where it was meant to go and nowhere else. Nothing that is said of a failure has a token in it.
 
 mod login;
+mod regular;
 mod token;
 mod trust;
 

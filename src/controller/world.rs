@@ -394,7 +394,7 @@ fn workload(item: &Item, snapshot: &Snapshot, config: &Config, site: &Site) -> W
     // what is to be done by a moment is planned so that it is even if it takes as long as it may
     let in_all = done + running.map_or(Seconds::ZERO, |running| now - running.since - item.lost) + remaining;
     let longer_by = Seconds(spec.duration_up_to_seconds.unwrap_or(0)) - in_all;
-    let uncertain = deadline.filter(|_| longer_by > Seconds::ZERO).map(|deadline| Uncertain { longer_by, deadline });
+    let uncertain = deadline.and_then(|deadline| Uncertain::of(longer_by, deadline));
     let delayed = spec.max_delay_seconds.map(|delay| arrival + whole + Seconds(delay));
     let protected = |labels: Option<&BTreeMap<String, String>>| {
         labels.and_then(|all| all.get(labels::PROTECTED)).is_some_and(|v| v == "true")

@@ -1,5 +1,6 @@
 //! Tokens from mounted files. They are read anew for each question, so that one that was changed is used at once, and shown to nobody.
 
+use super::regular;
 use crate::signals::{encoded, is_plain};
 use std::io::Read;
 use std::path::PathBuf;
@@ -40,12 +41,8 @@ impl Tokens {
         }
         let path = self.folder.join(name);
         let failed = |why: &dyn std::fmt::Display| format!("token {}: {why}", path.display());
-        // looked at before it is opened: opening a FIFO waits for who writes
-        if !std::fs::metadata(&path).map_err(|error| failed(&error))?.is_file() {
-            return Err(failed(&"is not a regular file"));
-        }
         let mut text = String::new();
-        let file = std::fs::File::open(&path).map_err(|error| failed(&error))?;
+        let file = regular::open(&path).map_err(|why| failed(&why))?;
         file.take(MOST + 1).read_to_string(&mut text).map_err(|_| failed(&"can't be read as text"))?;
         let token = text.trim();
         if token.is_empty() || text.len() as u64 > MOST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {

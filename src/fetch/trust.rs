@@ -1,7 +1,7 @@
 //! Which servers are believed to be who they say: those with a certificate of an authority that this machine trusts, or that a file has, as a
 //! company's own. The file is read anew for each question, so that one that was changed counts at once.
 
-use super::excerpt;
+use super::{excerpt, regular};
 use axum::body::Bytes;
 use http_body_util::Empty;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -130,12 +130,8 @@ impl Trust {
 
 fn text(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |why: &dyn std::fmt::Display| format!("caFile {}: {why}", path.display());
-    // looked at before it is opened: opening a FIFO waits for who writes
-    if !std::fs::metadata(path).map_err(|error| failed(&error))?.is_file() {
-        return Err(failed(&"is not a regular file"));
-    }
     let mut text = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    let file = regular::open(path).map_err(|why| failed(&why))?;
     file.take(MOST + 1).read_to_end(&mut text).map_err(|error| failed(&error))?;
     if text.len() as u64 > MOST { Err(failed(&"has more than 1 MiB")) } else { Ok(text) }
 }

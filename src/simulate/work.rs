@@ -61,8 +61,7 @@ impl Job {
             // what it may wait is known, and its length only as it is believed
             Some(Wait::Beyond(wait)) => (Some(self.arrival + wait), Some(self.arrival + wait + believed), None),
             Some(Wait::Until(deadline)) => {
-                let longer_by = self.up_to - believed;
-                let uncertain = (longer_by > Seconds::ZERO).then_some(Uncertain { longer_by, deadline });
+                let uncertain = Uncertain::of(self.up_to - believed, deadline);
                 let aim = uncertain.map_or(deadline, |uncertain| uncertain.aim(soonest));
                 (Some(deadline - believed), Some(aim), uncertain)
             }

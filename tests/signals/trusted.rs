@@ -69,6 +69,15 @@ async fn server(
     (url, task)
 }
 
+/// An authority that is believed, for as long as the folder is there.
+fn believed() -> (tempfile::TempDir, Issuer<'static, KeyPair>, Fetcher) {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, issuer) = authority();
+    std::fs::write(folder.path().join("ca.crt"), certificate.pem()).unwrap();
+    let ours = fetcher(folder.path()).trusting(folder.path().join("ca.crt"));
+    (folder, issuer, ours)
+}
+
 fn fetcher(tokens: &Path) -> Fetcher {
     Fetcher::new(Tokens::in_folder(tokens), Limits { time: Duration::from_secs(10), bytes: 1 << 20 })
 }
@@ -122,10 +131,7 @@ async fn a_company_s_own_authority_is_believed_once_it_is_in_the_file() {
 
 #[tokio::test]
 async fn who_is_not_the_server_that_was_meant_is_told_in_words_and_not_asked() {
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, issuer) = authority();
-    std::fs::write(folder.path().join("ca.crt"), certificate.pem()).unwrap();
-    let ours = fetcher(folder.path()).trusting(folder.path().join("ca.crt"));
+    let (_folder, issuer, ours) = believed();
     let expired = server(&issuer, "127.0.0.1", |made| made.not_after = rcgen::date_time_ymd(2020, 1, 1), "{}").await;
     let unborn = server(&issuer, "127.0.0.1", |made| made.not_before = rcgen::date_time_ymd(2900, 1, 1), "{}").await;
     let other = server(&issuer, "grid.example", |_| (), "{}").await;
@@ -175,10 +181,7 @@ async fn who_is_not_the_server_that_was_meant_is_told_in_words_and_not_asked() {
 
 #[tokio::test]
 async fn a_certificate_that_is_refused_takes_its_signal_down_the_ladder() {
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, issuer) = authority();
-    std::fs::write(folder.path().join("ca.crt"), certificate.pem()).unwrap();
-    let ours = fetcher(folder.path()).trusting(folder.path().join("ca.crt"));
+    let (_folder, issuer, ours) = believed();
     let body =
         r#"{"data":[{"from":"2026-10-25T00:00Z","to":"2026-10-25T00:30Z","intensity":{"forecast":186,"actual":190}}]}"#;
     let (good, first) = server(&issuer, "127.0.0.1", |_| (), body).await;

@@ -22,6 +22,12 @@ pub struct Uncertain {
 }
 
 impl Uncertain {
+    /// One that may take so much longer; none where that is nothing.
+    #[must_use]
+    pub fn of(longer_by: Seconds, deadline: Moment) -> Option<Self> {
+        (longer_by > Seconds::ZERO).then_some(Self { longer_by, deadline })
+    }
+
     /// By when it is planned to finish: before its deadline by what it may take longer; but no sooner than it can at all
     /// (`soonest`), since no plan could do that, and never after the deadline.
     #[must_use]
