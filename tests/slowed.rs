@@ -181,6 +181,37 @@ fn a_deadline_is_kept_where_the_work_takes_as_long_as_it_may() {
 }
 
 #[test]
+fn what_can_not_be_stopped_is_let_go_where_it_would_be_late() {
+    let with = |more: &str, cap: i64| {
+        let workload = format!("{{name: whole, expectedDurationSeconds: 7200, profile: mine, {more}}}");
+        let jobs = [(300_000, 100, 1)];
+        let more = format!("workloads: [{workload}]");
+        let site = Site {
+            cap,
+            host: 0,
+            prices: &[50],
+            jobs: &jobs,
+            watts: "wattsPerUnit: 150",
+            is_divisible: true,
+            more: &more,
+        };
+        let outcome = outcome(&site, "heliotrope");
+        let summary = summarise(&outcome, None);
+        let bound = summary.lower_bound.unwrap().cost;
+        assert!(summary.deadline_misses > 0 || bound <= summary.cost, "{bound} of {}", summary.cost);
+        (ran(&outcome, 0), summary.deadline_misses)
+    };
+    // as expected it keeps one pace: 7200 / 0.807 are 8921.9
+    let by = "deadline: 2026-04-14T03:00:00Z";
+    assert_eq!(with(by, 10_000), (vec![(0, 8922, 807)], 0));
+    // once it outlives what was expected it is believed to take half as long again, which at its pace is too long
+    let longer = format!("{by}, actualDurationSeconds: 9000");
+    assert_eq!(with(&longer, 10_000), (vec![(0, 8922, 807), (8922, 10_722, 1000)], 0));
+    // where there is no room for that it goes on as it does
+    assert_eq!(with(&longer, 200), (vec![(0, 11_153, 807)], 1));
+}
+
+#[test]
 fn a_profile_of_one_point_is_fixed_power() {
     let jobs = [(0, 4000, 2), (1000, 9000, 1), (1000, 3000, 3), (20_000, 12_345, 4)];
     for (policy, is_divisible) in [("heliotrope", true), ("heliotrope", false), ("run-now", true), ("ecovisor", true)] {

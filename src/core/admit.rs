@@ -1,6 +1,7 @@
 //! Who starts and who stops now, and why everyone else waits.
 
 mod cycle;
+mod hurry;
 mod reason;
 mod throttle;
 mod victims;

@@ -45,10 +45,10 @@ pub(super) fn lower_bound(setup: &Setup, idle: Watts) -> Option<LowerBound> {
 /// The least sum of value × watts × seconds that a job's work can take; `points` are its own as the root sees them.
 fn least(steps: &Steps<i64>, points: &[OperatingPoint], job: &Job, end: Moment) -> i128 {
     let by = job.finish_by().unwrap_or(end).min(end).max(job.arrival + job.length);
-    if matches!(job.suspension, Suspension::ForSupply { .. }) {
+    // who can't be stopped has one point for all of its run, but where it turns out to be late that way
+    if matches!(job.suspension, Suspension::ForSupply { .. }) || !job.is_sure() {
         return bought(steps, points, job, by);
     }
-    // who can't be stopped has one point for all of its run
     let each = points.iter().filter_map(|point| {
         let length = point.pace.takes(job.length);
         let latest = by - length;

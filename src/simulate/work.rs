@@ -53,6 +53,12 @@ impl Job {
         })
     }
 
+    /// Is it known how long it runs?
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        self.believed == self.length && self.up_to == self.length
+    }
+
     /// What a plan may know of when it should start and finish, if it is believed to take so long in all and could be done by `soonest`.
     #[must_use]
     pub fn known(&self, believed: Seconds, soonest: Moment) -> (Option<Moment>, Option<Moment>, Option<Uncertain>) {

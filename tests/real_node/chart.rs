@@ -1,7 +1,7 @@
 //! The chart on a real node: its pods are real, with their own accounts, and hold simulated GPUs to a real lease.
 
 use crate::meter::Meter;
-use crate::{asked, faults, real_node, refusals, said, wait};
+use crate::{asked, faults, points, real_node, refusals, said, wait};
 use heliotrope_testbed::{DevicePlugin, Image, RealNode, Testbed};
 use nvml_sim::{GpuSpec, Node as Plant, NodeSpec, Workload};
 use serde_json::{Value, json};
@@ -217,6 +217,9 @@ fn the_chart_holds_a_real_node_to_its_cap() {
     under_cap("at work");
     refusals::an_agent_writes_of_its_own_node_only(&site);
     refusals::the_controller_is_restricted(testbed);
+    points::a_slower_point_is_held_and_let_go(&site, &meter);
+    under_cap("a workload is slowed and let go");
+    site.wait_until_granted();
 
     faults::pod_is_killed(&site);
     under_cap("the agent's pod is killed");

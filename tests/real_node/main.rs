@@ -6,6 +6,7 @@
 mod chart;
 mod faults;
 mod meter;
+mod points;
 mod refusals;
 
 use heliotrope::agent::holders::{Holders, ask};

@@ -1,5 +1,6 @@
 //! One cycle: stop what must stop, plan, start what may start, and give everyone a reason.
 
+use super::hurry::hurried;
 use super::reason::{Reason, Slow, Verdict};
 use super::victims::{Victims, victims};
 use crate::core::domain::DomainId;
@@ -133,6 +134,14 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
         }
         workload.running = None;
         stopped.insert(workload.id.clone(), reason);
+    }
+    //    Who runs slower than at full, can't be stopped, and would be late so, goes on faster.
+    for workload in &mut after.workloads {
+        let Some((pace, _)) = hurried(problem, workload, &mut now) else { continue };
+        if let Some(running) = &mut workload.running {
+            running.pace = pace;
+            paces.insert(workload.id.clone(), pace);
+        }
     }
 
     // 3. The plan for all.

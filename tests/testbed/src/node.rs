@@ -371,8 +371,8 @@ fn kubelet_configuration(folder: &Path, [port, health]: [u16; 2]) -> Value {
         "podLogsDir": format!("{folder}/logs"),
         "address": "127.0.0.1", "port": port, "healthzPort": health, "readOnlyPort": 0,
         "cgroupDriver": "cgroupfs", "failCgroupV1": false, "failSwapOn": false, "enforceNodeAllocatable": [],
-        // a full disk is not what these tests are about
-        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        // a full disk is not what these tests are about: 0 % is no threshold at all
+        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99,
         // it listens on loopback only
         "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
