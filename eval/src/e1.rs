@@ -5,9 +5,10 @@
 
 use crate::lp;
 use crate::published::{Peer, peers};
-use heliotrope::core::plan::{Entry, Heliotrope, Policy, PowerPlan, Problem, Published, Run, RunNow};
+use heliotrope::core::plan::checker::check;
+use heliotrope::core::plan::{Entry, Heliotrope, Policy, PowerPlan, Problem, Published, Run, RunNow, Suspension};
 use heliotrope::simulate::{Setup, foreseen, run as simulate, setup, summary};
-use heliotrope::units::Money;
+use heliotrope::units::{Money, Seconds};
 use heliotrope::yaml::Document;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub struct Setting {
     pub caps: Vec<Option<i64>>,
     /// Shortest runs, in seconds. The first is the one that the bars are about.
     pub shortest: Vec<i64>,
+    /// What a start after a stop may cost, in seconds at a job's own draw, beside nothing.
+    pub stop_costs: Vec<i64>,
     /// Chance.
     pub seed: u64,
 }
@@ -70,6 +73,24 @@ pub struct Capped {
     pub lp_saved_percent: f64,
     /// One for each shortest run.
     pub runs: Vec<Ran>,
+    /// The first of these where each start after a stop costs something: one for each cost.
+    pub stops: Vec<Stops>,
+}
+
+/// A plan in which a start after a stop costs something. It is read by the checker and not carried out: no meter sees what is done twice.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stops {
+    /// What it costs, in seconds at the job's own draw.
+    pub cost_seconds: i64,
+    /// Carbon saved of that of running at once, what is done twice counted.
+    pub saved_percent: f64,
+    /// What could be saved at most by the plan's own bound; none where a deadline is missed.
+    pub bound_percent: Option<f64>,
+    /// How often a job is stopped to go on later.
+    pub suspensions: usize,
+    /// Deadlines missed.
+    pub misses: usize,
 }
 
 /// One run of the simulator.
@@ -171,9 +192,29 @@ fn cost_at_once(problem: &Problem) -> f64 {
     each.sum()
 }
 
+fn stops(problem: &Problem, cost_seconds: i64, at_once: f64) -> Result<Stops, String> {
+    let mut problem = problem.clone();
+    for workload in &mut problem.workloads {
+        workload.suspension = Suspension::ForSupply { cost: Seconds(cost_seconds) };
+    }
+    let plan = Heliotrope.plan(&problem);
+    if let Some(note) = check(&problem, &plan).first() {
+        return Err(format!("with {cost_seconds} s for each stop the checker refuses the plan: {note}"));
+    }
+    let saved = |cost: Money| 100.0 * (1.0 - cost.0 as f64 * COST_UNITS / at_once);
+    Ok(Stops {
+        cost_seconds,
+        saved_percent: saved(plan.cost),
+        bound_percent: plan.bound.map(saved),
+        suspensions: plan.entries.iter().map(|entry| entry.runs.len().saturating_sub(1)).sum(),
+        misses: plan.misses(),
+    })
+}
+
 fn capped(setting: &Setting, carbon: &Path, cap: Option<i64>, at_once: f64) -> Result<Capped, String> {
     let mut lp_saved_percent = None;
     let mut runs = Vec::new();
+    let mut stopped = None;
     for slot in &setting.shortest {
         let setup = scenario(setting, carbon, cap, *slot, "known-length")?;
         let problem = foreseen(&setup);
@@ -183,11 +224,16 @@ fn capped(setting: &Setting, carbon: &Path, cap: Option<i64>, at_once: f64) -> R
             None => 100.0 * (1.0 - lp::least_cost(&problem)? / all),
         };
         lp_saved_percent = Some(most);
+        if stopped.is_none() {
+            let each = setting.stop_costs.iter().map(|cost| stops(&problem, *cost, all));
+            stopped = Some(each.collect::<Result<Vec<_>, String>>()?);
+        }
         let plan = Heliotrope.plan(&problem);
         let bound = plan.bound.map(|bound| 100.0 * (1.0 - bound.0 as f64 * COST_UNITS / all));
         runs.push(ran(&setup, &AsPlanned(plan), at_once, most, bound)?);
     }
-    Ok(Capped { cap_watts: cap, lp_saved_percent: lp_saved_percent.unwrap_or(0.0), runs })
+    let (lp_saved_percent, stops) = (lp_saved_percent.unwrap_or(0.0), stopped.unwrap_or_default());
+    Ok(Capped { cap_watts: cap, lp_saved_percent, runs, stops })
 }
 
 /// Measures.

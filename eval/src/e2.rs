@@ -136,6 +136,7 @@ fn problem(
         hours: setting.hours,
         caps: Vec::new(),
         shortest: Vec::new(),
+        stop_costs: Vec::new(),
         seed: setting.seed,
     };
     let mut problem = foreseen(&e1::scenario(&as_e1, carbon, cap, SHORTEST, "known-length")?);

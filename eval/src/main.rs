@@ -50,6 +50,9 @@ enum Experiment {
         /// Shortest runs in seconds; the bars are about the first.
         #[arg(long, value_delimiter = ',', default_values_t = [5_i64, 300, 900])]
         shortest: Vec<i64>,
+        /// What a start after a stop may cost beside nothing, in seconds at the job's own draw.
+        #[arg(long, value_delimiter = ',', default_values_t = [60_i64, 300])]
+        stop_costs: Vec<i64>,
     },
     /// When and at how many watts.
     E2 {
@@ -369,7 +372,7 @@ fn picture_of_e2(found: &e2::E2) -> String {
 
 fn run(options: &Options) -> Result<(), String> {
     match &options.experiment {
-        Experiment::E1 { zones, year, start, jobs, caps, shortest } => {
+        Experiment::E1 { zones, year, start, jobs, caps, shortest, stop_costs } => {
             let carbon = |zone: &String| options.data.join(format!("carbon/{zone}_{year}_hourly.csv"));
             let found = e1::run(&e1::Setting {
                 zones: zones.iter().map(|zone| (zone.clone(), carbon(zone))).collect(),
@@ -378,6 +381,7 @@ fn run(options: &Options) -> Result<(), String> {
                 hours: 720,
                 caps: [None].into_iter().chain(caps.iter().map(|kilowatts| Some(kilowatts * 1000))).collect(),
                 shortest: shortest.clone(),
+                stop_costs: stop_costs.clone(),
                 seed: options.seed,
             })?;
             keep(options, "E1", &found, &picture_of_e1(&found), &section::e1(&found))

@@ -140,9 +140,10 @@ pub fn e1(found: &E1) -> String {
     let _ = writeln!(
         text,
         "\nThe bar: at least {} % of what the LP saves with the shortest run of the first column, 0 s over the cap. The bound is the plan's own: no \
-        schedule that keeps all deadlines saves more.\n\n### Average lengths only, no cap\n\n\
+        schedule that keeps all deadlines saves more.\n{}\n### Average lengths only, no cap\n\n\
         | zone | policy | saved | of the LP | misses | mean wait, h | verdict |\n|---|---|---|---|---|---|---|",
-        BARS.0
+        BARS.0,
+        stops(&found.zones)
     );
     for zone in &found.zones {
         for ran in &zone.average {
@@ -157,10 +158,39 @@ pub fn e1(found: &E1) -> String {
     let _ = writeln!(
         text,
         "\nThe bar: at least {} %. What is known of a job is when it came, the mean length of its queue, and what it has done; who outlives the mean \
-        is believed to go on for half as long again. Carbon is known ahead. Not modelled: what a stop and a start cost, hosts, losses.",
+        is believed to go on for half as long again. Carbon is known ahead. Not modelled: hosts, losses, and, but for the table above, what a stop and a start cost.",
         BARS.1
     );
     text + &published(&found.zones)
+}
+
+/// What is left of the savings where each start after a stop costs something; nothing where that was not asked.
+fn stops(zones: &[Zone]) -> String {
+    let first = zones.first().and_then(|zone| zone.caps.first());
+    let Some(first) = first.filter(|capped| !capped.stops.is_empty()) else { return String::new() };
+    let shortest = first.runs.first().map_or(0, |ran| ran.shortest_seconds);
+    let mut text = format!(
+        "\n### What a stop costs, runs of {shortest} s\n\n\
+        Each start after a stop does again what takes so many seconds at the job's own draw, which is counted in what is saved. The bound is the \
+        plan's own. Plans are read by the checker, not carried out.\n\n| zone | cap | a stop costs nothing: saved, stops |"
+    );
+    let costs = first.stops.iter().map(|stops| format!(" {} s: saved (of the bound), stops |", stops.cost_seconds));
+    text += &costs.collect::<String>();
+    text += " misses |\n|---|---|---|---|";
+    text += &"---|".repeat(first.stops.len());
+    text.push('\n');
+    for (zone, capped) in zones.iter().flat_map(|zone| zone.caps.iter().map(move |capped| (zone, capped))) {
+        let Some(ran) = capped.runs.first() else { continue };
+        let cap = capped.cap_watts.map_or("none".to_owned(), |watts| format!("{} kW", watts / 1000));
+        let _ = write!(text, "| {} | {cap} | {:.2} %, {} |", zone.zone, ran.saved_percent, ran.suspensions);
+        for stops in &capped.stops {
+            let share = stops.bound_percent.map_or(f64::NAN, |bound| 100.0 * stops.saved_percent / bound);
+            let _ = write!(text, " {:.2} % ({share:.1} %), {} |", stops.saved_percent, stops.suspensions);
+        }
+        let misses = capped.stops.iter().map(|stops| stops.misses).max().unwrap_or(0);
+        let _ = writeln!(text, " {misses} |");
+    }
+    text
 }
 
 /// Published policies beside their authors' programs; nothing where these were not run on the same.

@@ -37,6 +37,7 @@ fn published_policies_save_what_their_authors_own_programs_do() {
         hours: 720,
         caps: Vec::new(),
         shortest: Vec::new(),
+        stop_costs: Vec::new(),
         seed: 1,
     };
     for zone in ["US-CAL-CISO", "DE-LU", "KR"] {

@@ -229,6 +229,7 @@ fn a_small_month_stays_under_its_cap_and_near_the_optimum() {
         hours: 720,
         caps: vec![None, Some(30_000)],
         shortest: vec![5],
+        stop_costs: vec![60, 600],
         seed: 1,
     })
     .unwrap();
@@ -243,6 +244,14 @@ fn a_small_month_stays_under_its_cap_and_near_the_optimum() {
             ran.share_percent
         );
         assert!(ran.bound_percent.unwrap() >= capped.lp_saved_percent - 0.01);
+        // the dearer a stop the fewer there are, and the less is saved: never more than without, and never more than could be
+        let mut before = (ran.bound_percent.unwrap(), usize::try_from(ran.suspensions).unwrap());
+        for stops in &capped.stops {
+            assert!(stops.saved_percent < before.0 && stops.suspensions < before.1, "{stops:?} after {before:?}");
+            assert!(stops.saved_percent <= stops.bound_percent.unwrap() + 1e-9 && stops.misses == 0, "{stops:?}");
+            before = (stops.saved_percent, stops.suspensions);
+        }
+        assert!(capped.stops.len() == 2 && before.0 > 0.5 * ran.saved_percent, "{:?}", capped.stops);
     }
     let text = section::e1(&found);
     let row = format!("({:.1} %) |", found.zones[0].caps[1].runs[0].share_percent);

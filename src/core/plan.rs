@@ -32,6 +32,7 @@ mod room;
 mod seconds;
 mod slots;
 mod spent;
+mod stops;
 mod sweeps;
 
 pub use changes::{Change, changes};

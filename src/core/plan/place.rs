@@ -11,7 +11,8 @@ use super::prices::Guide;
 use super::room::{Refusal, Room};
 use super::seconds::{Found, Piece, Stretch, in_runs, one_run};
 use super::slots::in_slots;
-use super::{PoolChoice, PoolId, Problem, Run, Suspension, Workload};
+use super::stops::{Asked, restarts, with_stops};
+use super::{Pace, PoolChoice, PoolId, Problem, Run, Suspension, Workload};
 use crate::units::{Moment, Seconds};
 
 /// The cheapest runs that finish in time; where there are none, the earliest; none where it can never run.
@@ -73,8 +74,23 @@ fn in_seconds(
         Some(running) if start <= problem.now => problem.slot - (problem.now - running.since),
         _ => problem.slot,
     };
+    let price = &problem.supply(pool).price;
+    let restart = |at: Moment, pace: Pace| {
+        let load = points.iter().find(|point| point.pace == pace).map(|point| point.load);
+        let watts = load.map_or(0, |load| root_watts(problem, pool, load));
+        i128::from(price.at(at).max(0)) * i128::from(cost.0) * i128::from(watts)
+    };
+    let runs_at = workload.running.map(|_| problem.now);
+    let asked = Asked { length, shortest: &shortest, restart: &restart, runs_at };
+    let stops = (cost > Seconds::ZERO)
+        .then(|| within(pieces.clone(), room, pool, false, |pieces| with_stops(pieces, &further, &asked)));
     let found = within(pieces, room, pool, false, |pieces| in_runs(pieces, &further, length, &shortest));
-    let found = found.map(|(runs, paid)| (placed(runs), paid));
+    let found = found.map(|(stretches, paid)| {
+        let restarts = restarts(&stretches, &asked);
+        (stretches, paid + restarts)
+    });
+    let found = found.into_iter().chain(stops.flatten()).min_by_key(|(_, paid)| *paid);
+    let found = found.map(|(stretches, paid)| (placed(stretches), paid));
     if guide.is_some() {
         return found;
     }
