@@ -199,6 +199,12 @@ fn entsoe_load_and_carbon_of_generation_as_documented() {
     let found: Vec<i64> = sifted.readings.iter().map(|reading| reading.value).collect();
     assert_eq!((found, sifted.refused.count(Reason::NotANumber), answer.empty), (vec![213_250, 11_000], 1, 1));
     assert!(sifted.readings[0].estimated && sifted.readings[0].factors == Factors::Lifecycle);
+    // each can be said, and their sum can't
+    let most = [(1, "9200000000000")];
+    let both = ["B16", "B19"].map(|kind| series(&of(kind), "A01", "PT60M", "quantity", &most)).concat();
+    let sifted =
+        judged(&germany("A69").read(document("A69", &both).as_bytes()).unwrap(), "DE-LU", "2026-10-25T00:00:00Z");
+    assert_eq!((sifted.readings.len(), sifted.refused.total()), (0, 1));
 }
 
 #[test]

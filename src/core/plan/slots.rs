@@ -11,9 +11,10 @@ use super::{PoolChoice, Problem, Run, Suspension, Workload};
 use crate::core::steps::Steps;
 use crate::units::{Moment, Seconds};
 
-/// The most (cells × cells that may be taken) of one search: 1.5 MB and a few ms, of which a plan makes two for each
-/// workload and pool. Two days ahead at a quarter of an hour, for work of four days, takes 110,000.
-const STATES: i128 = 1 << 18;
+/// The most (cells × cells that may be taken) of one search: 400 kB and a ms, of which a plan makes two for each
+/// workload and pool. Two days ahead at a quarter of an hour takes 18,000. Four times as many made no plan of a thousand workloads better
+/// by a thousandth, and took twice as long: what restarts cost is searched for by the second too ([`super::stops`]).
+const STATES: i128 = 1 << 16;
 
 /// The most cells of one search: each is looked up in the ledger.
 const CELLS: i128 = 1 << 12;

@@ -237,3 +237,89 @@ fn cuts<'a>(run: &'a [Taken], surplus: i128, asked: &'a Asked<'_>) -> impl Itera
     let ends = [front, back].into_iter().flatten().filter(|(_, seconds, _)| *seconds > 0);
     ends.map(|(cut, _, rate)| (cut, rate)).chain(whole)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::points::Rise;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pieces(each: &[(i64, i64, i128)]) -> Vec<Piece> {
+        let piece = |(start, end, unit): &(i64, i64, i128)| Piece {
+            start: Moment(*start),
+            end: Moment(*end),
+            first: Rise::to(Pace::FULL, *unit),
+            more: 0,
+        };
+        each.iter().map(piece).collect()
+    }
+
+    fn found(
+        each: &[(i64, i64, i128)],
+        length: i64,
+        restart: i128,
+        runs_at: Option<i64>,
+    ) -> Option<(Vec<(i64, i64)>, i128)> {
+        let asked = Asked {
+            length: Seconds(length),
+            shortest: &|_| Seconds(1),
+            restart: &|_, _| restart,
+            runs_at: runs_at.map(Moment),
+        };
+        let (stretches, cost) = with_stops(&pieces(each), &[vec![]], &asked)?;
+        Some((stretches.iter().map(|stretch| (stretch.start.0, stretch.end.0)).collect(), cost))
+    }
+
+    #[test]
+    fn a_stop_is_made_where_it_saves_more_than_the_start_after_it_costs() {
+        let all = [(0, 10, 2), (10, 20, 5), (20, 30, 2), (40, 50, 1)];
+        assert_eq!(found(&all, 30, 0, None), Some((vec![(0, 10), (20, 30), (40, 50)], 50)));
+        // through the dear seconds instead of stopping for them
+        assert_eq!(found(&all, 30, 31, None), Some((vec![(0, 30)], 90)));
+        // what runs pays for each start, also the first from now on
+        assert_eq!(found(&all, 10, 5, None), Some((vec![(40, 50)], 10)));
+        assert_eq!(found(&all, 10, 5, Some(0)), Some((vec![(40, 50)], 15)));
+        assert_eq!(found(&all, 10, 11, Some(0)), Some((vec![(0, 10)], 20)));
+        assert_eq!(found(&all, 41, 5, None), None);
+    }
+
+    proptest! {
+        /// Against all choices of seconds: it is the work, it costs what it says, and no choice costs less than the least there is.
+        #[test]
+        fn it_is_the_work_at_what_it_says_and_near_the_least(
+            each in proptest::collection::vec((1..4_i64, 0..9_i128, any::<bool>()), 1..6),
+            part in 0.01..1.0_f64,
+            restart in 0..12_i128,
+            runs: bool,
+        ) {
+            let (mut at, mut all, mut seconds) = (0, Vec::new(), Vec::new());
+            for (length, unit, gap) in &each {
+                at += i64::from(*gap);
+                all.push((at, at + length, *unit));
+                seconds.extend((at..at + length).map(|second| (second, *unit)));
+                at += length;
+            }
+            let length = ((seconds.len() as f64 * part).floor() as i64).max(1);
+            let runs_at = runs.then_some(0);
+            let cost = |set: u32| {
+                let (mut cost, mut last) = (0, runs_at);
+                for (_, (second, unit)) in seconds.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1) {
+                    cost += unit + if last.is_some_and(|last| last != *second) { restart } else { 0 };
+                    last = Some(second + 1);
+                }
+                cost
+            };
+            let sets = 0..1_u32 << seconds.len();
+            let least = sets.filter(|set| i64::from(set.count_ones()) == length).map(cost).min().unwrap();
+            if let Some((runs, said)) = found(&all, length, restart, runs_at) {
+                let inside = |second: i64| runs.iter().any(|(start, end)| (*start..*end).contains(&second));
+                let set = seconds.iter().enumerate().filter(|(_, (second, _))| inside(*second)).fold(0, |set, (i, _)| set | 1 << i);
+                prop_assert_eq!(i64::from(u32::count_ones(set)), length);
+                prop_assert_eq!(cost(set), said);
+                prop_assert!(least <= said && said <= 3 * least + 2 * restart, "{} and {}", said, least);
+            } else {
+                prop_assert!(length < seconds.len() as i64, "all there is was not found");
+            }
+        }
+    }
+}
