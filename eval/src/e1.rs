@@ -192,20 +192,30 @@ fn cost_at_once(problem: &Problem) -> f64 {
     each.sum()
 }
 
+/// Percent that are saved of what running at once costs, in cost units.
+fn saved(cost: Money, at_once: f64) -> f64 {
+    100.0 * (1.0 - cost.0 as f64 * COST_UNITS / at_once)
+}
+
+/// A plan that the checker has read.
+pub(crate) fn planned(problem: &Problem) -> Result<PowerPlan, String> {
+    let plan = Heliotrope.plan(problem);
+    match check(problem, &plan).first() {
+        Some(note) => Err(format!("the plan is refused: {note}")),
+        None => Ok(plan),
+    }
+}
+
 fn stops(problem: &Problem, cost_seconds: i64, at_once: f64) -> Result<Stops, String> {
     let mut problem = problem.clone();
     for workload in &mut problem.workloads {
         workload.suspension = Suspension::ForSupply { cost: Seconds(cost_seconds) };
     }
-    let plan = Heliotrope.plan(&problem);
-    if let Some(note) = check(&problem, &plan).first() {
-        return Err(format!("with {cost_seconds} s for each stop the checker refuses the plan: {note}"));
-    }
-    let saved = |cost: Money| 100.0 * (1.0 - cost.0 as f64 * COST_UNITS / at_once);
+    let plan = planned(&problem)?;
     Ok(Stops {
         cost_seconds,
-        saved_percent: saved(plan.cost),
-        bound_percent: plan.bound.map(saved),
+        saved_percent: saved(plan.cost, at_once),
+        bound_percent: plan.bound.map(|bound| saved(bound, at_once)),
         suspensions: plan.entries.iter().map(|entry| entry.runs.len().saturating_sub(1)).sum(),
         misses: plan.misses(),
     })
@@ -229,7 +239,7 @@ fn capped(setting: &Setting, carbon: &Path, cap: Option<i64>, at_once: f64) -> R
             stopped = Some(each.collect::<Result<Vec<_>, String>>()?);
         }
         let plan = Heliotrope.plan(&problem);
-        let bound = plan.bound.map(|bound| 100.0 * (1.0 - bound.0 as f64 * COST_UNITS / all));
+        let bound = plan.bound.map(|bound| saved(bound, all));
         runs.push(ran(&setup, &AsPlanned(plan), at_once, most, bound)?);
     }
     let (lp_saved_percent, stops) = (lp_saved_percent.unwrap_or(0.0), stopped.unwrap_or_default());

@@ -5,9 +5,9 @@
 //! the checker; the simulator does not carry them out.
 
 use crate::data::{Curve, curves};
-use crate::{e1, lp};
-use heliotrope::core::plan::checker::check;
-use heliotrope::core::plan::{Heliotrope, Pace, Policy, PoolChoice, PowerPlan, Problem, Run, Workload, worth_choosing};
+use crate::e1::{self, planned};
+use crate::lp;
+use heliotrope::core::plan::{Pace, PoolChoice, Problem, Run, Workload, worth_choosing};
 use heliotrope::core::steps::Steps;
 use heliotrope::simulate::foreseen;
 use heliotrope::units::{Moment, Seconds, Watts};
@@ -250,15 +250,6 @@ fn only_full(problem: &Problem) -> Problem {
     let mut problem = problem.clone();
     problem.workloads.iter_mut().for_each(|workload| workload.choices.retain(|choice| choice.pace.is_full()));
     problem
-}
-
-/// A plan that the checker has read.
-fn planned(problem: &Problem) -> Result<PowerPlan, String> {
-    let plan = Heliotrope.plan(problem);
-    match check(problem, &plan).first() {
-        Some(note) => Err(format!("the plan is refused: {note}")),
-        None => Ok(plan),
-    }
 }
 
 /// How long runs are, at whatever points.

@@ -1,6 +1,6 @@
 //! The sections of `docs/results.md`: tables of what was measured, between markers.
 
-use crate::e1::{E1, Ran, Zone};
+use crate::e1::{Capped, E1, Ran, Zone};
 use crate::e2::E2;
 use crate::e3::{E3, Event};
 use crate::e4::{E4, POLICIES};
@@ -124,7 +124,7 @@ pub fn e1(found: &E1) -> String {
     text.push('\n');
     for zone in &found.zones {
         for capped in &zone.caps {
-            let cap = capped.cap_watts.map_or("none".to_owned(), |watts| format!("{} kW", watts / 1000));
+            let cap = cap_of(capped);
             let _ = write!(text, "| {} | {cap} | {:.2} % |", zone.zone, capped.lp_saved_percent);
             for ran in &capped.runs {
                 let _ = write!(text, " {:.2} % ({:.1} %) |", ran.saved_percent, ran.share_percent);
@@ -164,6 +164,10 @@ pub fn e1(found: &E1) -> String {
     text + &published(&found.zones)
 }
 
+fn cap_of(capped: &Capped) -> String {
+    capped.cap_watts.map_or("none".to_owned(), |watts| format!("{} kW", watts / 1000))
+}
+
 /// What is left of the savings where each start after a stop costs something; nothing where that was not asked.
 fn stops(zones: &[Zone]) -> String {
     let first = zones.first().and_then(|zone| zone.caps.first());
@@ -181,7 +185,7 @@ fn stops(zones: &[Zone]) -> String {
     text.push('\n');
     for (zone, capped) in zones.iter().flat_map(|zone| zone.caps.iter().map(move |capped| (zone, capped))) {
         let Some(ran) = capped.runs.first() else { continue };
-        let cap = capped.cap_watts.map_or("none".to_owned(), |watts| format!("{} kW", watts / 1000));
+        let cap = cap_of(capped);
         let _ = write!(text, "| {} | {cap} | {:.2} %, {} |", zone.zone, ran.saved_percent, ran.suspensions);
         for stops in &capped.stops {
             let share = stops.bound_percent.map_or(f64::NAN, |bound| 100.0 * stops.saved_percent / bound);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/heliotrope");
 pub const CONTROLLERS: &str = "heliotrope-system";
 pub const AGENTS: &str = "heliotrope-agents";
-const MODEL: &str = "NVIDIA-A100-SXM4-40GB";
+pub const MODEL: &str = "NVIDIA-A100-SXM4-40GB";
 /// A host of 1,200 W and eight GPUs of 100 to 400 W, which pass a limit by 2 ‰ at most: at their highest limits 4,407 W.
 pub const CAP: u64 = 3000;
 /// What the node draws beside its GPUs, in watts.
@@ -128,8 +128,12 @@ fn install(testbed: &Testbed, plant: &Plant) {
 }
 
 fn set_mode(testbed: &Testbed, mode: &str) {
-    let patch = json!({"spec": {"mode": mode}}).to_string();
-    let done = testbed.kubectl(&["patch", "powerdomain", "site", "--type", "merge", "--patch", &patch]).unwrap();
+    patch(testbed, "powerdomain", "site", &json!({"spec": {"mode": mode}}));
+}
+
+pub fn patch(testbed: &Testbed, kind: &str, name: &str, patch: &Value) {
+    let arguments = ["patch", kind, name, "--type", "merge", "--patch", &patch.to_string()];
+    let done = testbed.kubectl(&arguments).unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 

@@ -1,14 +1,12 @@
 //! Work that may be slowed is held to the limit that its plan is worth, on the hardware, and is let go where it has no time for that any more.
 
-use crate::chart::{AGENTS, CONTROLLERS, Site};
+use crate::chart::{AGENTS, CONTROLLERS, MODEL, Site, patch, ready};
 use crate::meter::Meter;
 use crate::{asked, said, wait};
 use heliotrope::clock;
 use heliotrope::units::Seconds;
 use serde_json::{Value, json};
 use std::process::Command;
-
-const MODEL: &str = "NVIDIA-A100-SXM4-40GB";
 
 /// Two thirds of the watts do 850 ‰ of the work: where supply costs anything that is less of it for each hour's work.
 fn profile() -> Value {
@@ -43,12 +41,6 @@ fn workload() -> Value {
 }
 
 impl Site {
-    fn patch(&self, kind: &str, name: &str, patch: &Value) {
-        let arguments = ["patch", kind, name, "--type", "merge", "--patch", &patch.to_string()];
-        let done = self.testbed.kubectl(&arguments).unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-
     fn tune(&self, path: &str) -> String {
         said(&self.testbed, &["get", "llmworkload", "tune", "--output", &format!("jsonpath={{.status.{path}}}")])
     }
@@ -67,7 +59,7 @@ pub fn a_slower_point_is_held_and_let_go(site: &Site, meter: &Meter) {
     for object in [profile(), signal(), job(), workload()] {
         testbed.apply(&object).unwrap();
     }
-    site.patch("powerdomain", "site", &json!({"spec": {"signals": {"carbon": "grid"}}}));
+    patch(testbed, "powerdomain", "site", &json!({"spec": {"signals": {"carbon": "grid"}}}));
 
     // a quarter slower at the most: between the points of 150 and of 250 W
     wait("it is started at a slower point", || !site.tune("limitWatts").is_empty());
@@ -92,7 +84,7 @@ pub fn a_slower_point_is_held_and_let_go(site: &Site, meter: &Meter) {
 
     // less time is left than its work takes at full
     let soon = (clock::now() + Seconds(1500)).to_string();
-    site.patch("llmworkload", "tune", &json!({"spec": {"deadline": soon}}));
+    patch(testbed, "llmworkload", "tune", &json!({"spec": {"deadline": soon}}));
     wait("it goes on at full", || site.tune("limitWatts").is_empty());
     wait("its GPU gets more", || site.limit_of_tune().is_some_and(|found| found > limit));
     wait("and it is told that it is late all the same", || {
@@ -105,12 +97,12 @@ pub fn a_slower_point_is_held_and_let_go(site: &Site, meter: &Meter) {
     for (kind, name) in [("llmworkload", "tune"), ("job", "tune"), ("acceleratorprofile", "a100-tune")] {
         assert!(testbed.kubectl(&["delete", kind, name]).unwrap().status.success(), "{kind} {name}");
     }
-    site.patch("powerdomain", "site", &json!({"spec": {"signals": null}}));
+    patch(testbed, "powerdomain", "site", &json!({"spec": {"signals": null}}));
     assert!(testbed.kubectl(&["delete", "gridsignal", "grid"]).unwrap().status.success());
     wait("its pod is gone", || site.limit_of_tune().is_none());
     wait("its watts are given back", || {
         let grants = ["get", "powerdomain", "site", "--output", "jsonpath={.status.ledger.grants[*].name}"];
         said(testbed, &grants) == "train"
     });
-    assert_eq!(crate::chart::ready(testbed, AGENTS), 2);
+    assert_eq!(ready(testbed, AGENTS), 2);
 }

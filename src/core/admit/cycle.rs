@@ -101,11 +101,8 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     let mut after = problem.clone();
     let mut paces: BTreeMap<WorkloadId, Pace> = BTreeMap::new();
     for workload in &mut after.workloads {
-        let Some((pace, less)) = planned_lower(problem, workload) else { continue };
-        if let (Some((pool, load)), Some(running)) = (workload.running_load(), &mut workload.running) {
-            now.remove(pool, load, problem.now, Moment::FAR_FUTURE);
-            now.add(pool, less, problem.now, Moment::FAR_FUTURE);
-            running.pace = pace;
+        if let Some((pace, less)) = planned_lower(problem, workload) {
+            go_on_at(pace, less, workload, problem.now, &mut now);
             paces.insert(workload.id.clone(), pace);
         }
     }
@@ -137,9 +134,8 @@ pub fn cycle(problem: &Problem, policy: &dyn Policy, stop_lead: Seconds) -> Cycl
     }
     //    Who runs slower than at full, can't be stopped, and would be late so, goes on faster.
     for workload in &mut after.workloads {
-        let Some((pace, _)) = hurried(problem, workload, &mut now) else { continue };
-        if let Some(running) = &mut workload.running {
-            running.pace = pace;
+        if let Some((pace, more)) = hurried(problem, workload, &mut now) {
+            go_on_at(pace, more, workload, problem.now, &mut now);
             paces.insert(workload.id.clone(), pace);
         }
     }
@@ -277,6 +273,15 @@ fn planned_lower(problem: &Problem, workload: &Workload) -> Option<(Pace, Load)>
     let run = problem.previous.as_deref()?.entry(&workload.id)?.run_at(problem.now)?;
     let then = workload.load_at(pool, run.pace).filter(|_| run.pool == pool)?;
     (then.watts < load.watts).then_some((run.pace, then))
+}
+
+/// Lets a running workload go on at another of its points, in the ledger too.
+fn go_on_at(pace: Pace, then: Load, workload: &mut Workload, at: Moment, now: &mut Ledger<'_>) {
+    if let (Some((pool, load)), Some(running)) = (workload.running_load(), &mut workload.running) {
+        now.remove(pool, load, at, Moment::FAR_FUTURE);
+        now.add(pool, then, at, Moment::FAR_FUTURE);
+        running.pace = pace;
+    }
 }
 
 /// The changes of pace of those that go on, the ones to fewer watts first.

@@ -8,7 +8,7 @@ use crate::units::Moment;
 
 /// The point that a running workload goes on at instead of its own: the slowest that is in time, else the fastest of those that there
 /// is room for; none where it is in time as it is, can be stopped, or could only go on with other accelerators. `now` holds all that
-/// draws now, and the workload itself.
+/// draws now, the workload itself too, and is left as it was.
 pub(super) fn hurried(problem: &Problem, workload: &Workload, now: &mut Ledger<'_>) -> Option<(Pace, Load)> {
     let (running, by) = (workload.running?, workload.finish_by?);
     let (pool, load) = workload.running_load()?;
@@ -26,6 +26,6 @@ pub(super) fn hurried(problem: &Problem, workload: &Workload, now: &mut Ledger<'
         true => (false, i64::from(choice.pace.per_million())),
         false => (true, -i64::from(choice.pace.per_million())),
     });
-    now.add(pool, best.map_or(load, |choice| choice.load), problem.now, Moment::FAR_FUTURE);
+    now.add(pool, load, problem.now, Moment::FAR_FUTURE);
     best.map(|choice| (choice.pace, choice.load))
 }

@@ -54,8 +54,7 @@ pub(super) fn priced(problem: &Problem, workload: &Workload, runs: Vec<Run>) -> 
         let price = &problem.supply(run.pool).price;
         cost += price.integral(run.start, run.end) * watts;
         if stopped.is_some_and(|stopped| stopped < run.start) {
-            // at a negative price a stop is no gain: the search counts it so too, and the bound none at all
-            cost += i128::from(price.at(run.start).max(0)) * restart * watts;
+            cost += restarted(price, run.start, restart) * watts;
         }
         stopped = Some(run.end);
         known = Some((*run, watts));
@@ -65,6 +64,12 @@ pub(super) fn priced(problem: &Problem, workload: &Workload, runs: Vec<Run>) -> 
     let late = workload.finish_by.map_or(Seconds::ZERO, |by| (finish - by).max(Seconds::ZERO));
     cost += delay_cost(problem) * i128::from(delay.0.max(0));
     Placement { runs, cost, late }
+}
+
+/// What a start after a stop costs for each watt, where it takes so many seconds. At a negative price a stop is no gain: the searches count
+/// it so too, and the bound none at all.
+pub(super) fn restarted(price: &Steps<i64>, at: Moment, seconds: i128) -> i128 {
+    i128::from(price.at(at).max(0)) * seconds
 }
 
 /// What of a load's watts is drawn from outside, where so much is left of what is generated on the site. At a negative price all is,

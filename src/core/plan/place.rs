@@ -3,7 +3,7 @@
 //! A workload that can't be broken slides along the prices; one that can be takes the cheapest seconds (`seconds`), or whole slots
 //! where stopping and waiting cost something (`slots`).
 
-use super::cost::{Placement, charged, delay_cost, net, priced};
+use super::cost::{Placement, charged, delay_cost, net, priced, restarted};
 use super::draws::root_watts;
 use super::early::{earliest, is_kept, is_open, looks_until, pools};
 use super::points::{Rise, rises};
@@ -76,20 +76,20 @@ fn in_seconds(
     };
     let price = &problem.supply(pool).price;
     let restart = |at: Moment, pace: Pace| {
-        let load = points.iter().find(|point| point.pace == pace).map(|point| point.load);
-        let watts = load.map_or(0, |load| root_watts(problem, pool, load));
-        i128::from(price.at(at).max(0)) * i128::from(cost.0) * i128::from(watts)
+        let watts = workload.load_at(pool, pace).map_or(0, |load| root_watts(problem, pool, load));
+        restarted(price, at, i128::from(cost.0)) * i128::from(watts)
     };
     let runs_at = workload.running.map(|_| problem.now);
     let asked = Asked { length, shortest: &shortest, restart: &restart, runs_at };
     let stops = (cost > Seconds::ZERO)
-        .then(|| within(pieces.clone(), room, pool, false, |pieces| with_stops(pieces, &further, &asked)));
+        .then(|| within(pieces.clone(), room, pool, false, |pieces| with_stops(pieces, &further, &asked)))
+        .flatten();
     let found = within(pieces, room, pool, false, |pieces| in_runs(pieces, &further, length, &shortest));
     let found = found.map(|(stretches, paid)| {
         let restarts = restarts(&stretches, &asked);
         (stretches, paid + restarts)
     });
-    let found = found.into_iter().chain(stops.flatten()).min_by_key(|(_, paid)| *paid);
+    let found = found.into_iter().chain(stops).min_by_key(|(_, paid)| *paid);
     let found = found.map(|(stretches, paid)| (placed(stretches), paid));
     if guide.is_some() {
         return found;

@@ -205,11 +205,7 @@ fn fill(marked: &[(Piece, Mark)], further: &Further, length: Seconds) -> Option<
         return None;
     }
     let mut stretches: Vec<Stretch> = Vec::new();
-    let mut push = |start: Moment, end: Moment, pace: Pace| match stretches.last_mut() {
-        _ if end <= start => {}
-        Some(last) if last.end == start && last.pace == pace => last.end = end,
-        _ => stretches.push(Stretch { start, end, pace }),
-    };
+    let mut push = |start: Moment, end: Moment, pace: Pace| follow(&mut stretches, Stretch { start, end, pace });
     for (i, ((piece, _), pace)) in marked.iter().zip(&taken).enumerate() {
         match part {
             Some((of, part)) if of == i => {
@@ -229,6 +225,15 @@ fn fill(marked: &[(Piece, Mark)], further: &Further, length: Seconds) -> Option<
         }
     }
     Some((stretches, cost))
+}
+
+/// Puts a stretch behind the others, as one with the last where it goes on with that at its pace.
+pub(super) fn follow(stretches: &mut Vec<Stretch>, next: Stretch) {
+    match stretches.last_mut() {
+        _ if next.end <= next.start => {}
+        Some(last) if last.end == next.start && last.pace == next.pace => last.end = next.end,
+        _ => stretches.push(next),
+    }
 }
 
 /// Puts a span behind the others, as one with the last where it begins at its end.
@@ -271,11 +276,12 @@ fn marking(marked: &[(Piece, Mark)], (from, to): (Moment, Moment), new: Mark) ->
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::points::rises;
     use super::*;
 
-    fn pieces(each: &[(i64, i64, i128)]) -> Vec<Piece> {
+    /// Pieces of one point, each with what a second costs.
+    pub(in super::super) fn pieces(each: &[(i64, i64, i128)]) -> Vec<Piece> {
         let piece = |(start, end, unit): &(i64, i64, i128)| Piece {
             start: Moment(*start),
             end: Moment(*end),

@@ -5,7 +5,7 @@
 //! one would be another stop.
 
 use super::points::Pace;
-use super::seconds::{Found, Further, Piece, Stretch};
+use super::seconds::{Found, Further, Piece, Stretch, follow};
 use crate::units::{Moment, Seconds};
 
 /// How often the pay is halved. A guess: beyond that it is the same seconds.
@@ -197,12 +197,7 @@ fn cut(mut runs: Vec<Vec<Taken>>, mut surplus: i128, asked: &Asked<'_>) -> Optio
     }
     let seconds: i128 = runs.iter().flatten().map(|taken| taken.unit * taken.seconds()).sum();
     let mut found: Vec<Stretch> = Vec::new();
-    for Taken { stretch, .. } in runs.into_iter().flatten() {
-        match found.last_mut() {
-            Some(last) if last.end == stretch.start && last.pace == stretch.pace => last.end = stretch.end,
-            _ => found.push(stretch),
-        }
-    }
+    runs.iter().flatten().for_each(|taken| follow(&mut found, taken.stretch));
     let restarts = restarts(&found, asked);
     Some((found, seconds + restarts))
 }
@@ -240,19 +235,9 @@ fn cuts<'a>(run: &'a [Taken], surplus: i128, asked: &'a Asked<'_>) -> impl Itera
 
 #[cfg(test)]
 mod tests {
-    use super::super::points::Rise;
+    use super::super::seconds::tests::pieces;
     use super::*;
     use proptest::prelude::*;
-
-    fn pieces(each: &[(i64, i64, i128)]) -> Vec<Piece> {
-        let piece = |(start, end, unit): &(i64, i64, i128)| Piece {
-            start: Moment(*start),
-            end: Moment(*end),
-            first: Rise::to(Pace::FULL, *unit),
-            more: 0,
-        };
-        each.iter().map(piece).collect()
-    }
 
     fn found(
         each: &[(i64, i64, i128)],
